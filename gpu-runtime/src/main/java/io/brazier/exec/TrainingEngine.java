@@ -1,5 +1,6 @@
 package io.brazier.exec;
 
+import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.util.List;
 
@@ -23,19 +24,20 @@ public interface TrainingEngine extends AutoCloseable {
      */
     record StepOutcome(double loss, double gradientNorm, boolean updated) {}
 
-    /**
-     * One parameter: its f32 weights and AdamW moments in memory, all of numElements.
-     *
-     * @param name path of the parameter, for example {@code h.0.attn.c_attn.weight}
-     */
-    record Parameter(
-            String name,
-            List<Long> shape,
-            long weightAddress,
-            long gradientAddress,
-            long firstMomentAddress,
-            long secondMomentAddress) {
+    /** What is kept of a parameter between steps; gradients are those of the last step, summed over ranks, before clipping. */
+    enum State {
+        WEIGHT,
+        GRADIENT,
+        FIRST_MOMENT,
+        SECOND_MOMENT
+    }
 
+    /**
+     * A parameter of f32 elements.
+     *
+     * @param name path, for example {@code h.0.attn.c_attn.weight}
+     */
+    record Parameter(String name, List<Long> shape) {
         public long numElements() {
             return shape.stream().reduce(1L, Math::multiplyExact);
         }
@@ -49,6 +51,12 @@ public interface TrainingEngine extends AutoCloseable {
 
     /** Parameters in a fixed order, the same on all ranks. */
     List<Parameter> parameters();
+
+    /** Copies target.remaining() elements of a parameter's state, from element offset on, into target. */
+    void read(Parameter parameter, State state, long offset, FloatBuffer target);
+
+    /** Copies source.remaining() elements into a parameter's state, from element offset on. */
+    void write(Parameter parameter, State state, long offset, FloatBuffer source);
 
     /** Bytes of the plan, which are also the bytes allocated. */
     long memoryBytes();

@@ -1,0 +1,188 @@
+package io.brazier.program;
+
+import io.brazier.tensor.DType;
+import io.brazier.tensor.Philox;
+import io.brazier.tensor.Placement;
+import io.brazier.tensor.TensorType;
+import java.util.List;
+
+/** Ops that treat each element alone. Any placement but P goes through the nonlinear ones; the linear ones take P too. */
+public sealed interface Elementwise extends Op {
+
+    /** y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (arXiv:1606.08415, sec. 2). Backward keeps x. */
+    record Gelu() implements Elementwise {
+        private static final double SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
+        private static final double CUBIC = 0.044715;
+
+        static double value(double x) {
+            return 0.5 * x * (1 + Math.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x)));
+        }
+
+        static double slope(double x) {
+            double tanh = Math.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+            return 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh * tanh) * SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x);
+        }
+
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1);
+            Rules.dtype("x", in.get(0), DType.F32);
+            Rules.require(
+                    !in.get(0).placements().containsValue(Placement.P),
+                    "x " + in.get(0) + " is a partial sum: all-reduce it first");
+            return in;
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            if (g.wants(0)) {
+                g.contribute(
+                        0, g.emit(new GeluGrad(), g.input(0), g.gradient(0)).get(0));
+            }
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return List.of(Alias.allowed(0, 0));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            return List.of(java.util.Arrays.stream(in.get(0)).map(Gelu::value).toArray());
+        }
+    }
+
+    /** dx = dy gelu'(x); operands x, dy. */
+    record GeluGrad() implements Elementwise {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 2);
+            Rules.same("the gradient type of x", in.get(0).gradient(), "dy", in.get(1));
+            return List.of(in.get(1));
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return List.of(Alias.allowed(0, 1));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            double[] dx = in.get(1).clone();
+            for (int i = 0; i < dx.length; i++) {
+                dx[i] *= Gelu.slope(in.get(0)[i]);
+            }
+            return List.of(dx);
+        }
+    }
+
+    /** y = a + b, of one type. */
+    record Add() implements Elementwise {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 2);
+            Rules.same("a", in.get(0), "b", in.get(1));
+            return List.of(in.get(0));
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            for (int x = 0; x < 2; x++) {
+                if (g.wants(x)) {
+                    g.contribute(x, g.gradient(0));
+                }
+            }
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return List.of(Alias.allowed(0, 0), Alias.allowed(0, 1));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            double[] y = in.get(0).clone();
+            for (int i = 0; i < y.length; i++) {
+                y[i] += in.get(1)[i];
+            }
+            return List.of(y);
+        }
+    }
+
+    /** y = factor x. */
+    record Scale(double factor) implements Elementwise {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1);
+            Rules.dtype("x", in.get(0), DType.F32);
+            return in;
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            if (g.wants(0)) {
+                g.contribute(0, g.emit(this, g.gradient(0)).get(0));
+            }
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return List.of(Alias.allowed(0, 0));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            return List.of(
+                    java.util.Arrays.stream(in.get(0)).map(x -> factor * x).toArray());
+        }
+    }
+
+    /**
+     * y = x / (1 - rate) where the draw of the element is at least rate, else 0. Operands x [..., D] and rng i64[3] {seed, step,
+     * firstRow}. The draw is Philox4x32-10 with key seed and counter (e / 4 low, e / 4 high, step, stream), word e % 4, for the
+     * global element e = firstRow D + its local index; so it does not depend on the sharding of rows.
+     *
+     * @param stream tells apart the dropouts of one model
+     */
+    record Dropout(double rate, int stream) implements Elementwise {
+
+        public Dropout {
+            Rules.require(rate >= 0 && rate < 1, "rate " + rate + " must lie in [0, 1)");
+        }
+
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 2);
+            Rules.dtype("x", in.get(0), DType.F32);
+            Rules.shape("rng", in.get(1), 3);
+            Rules.dtype("rng", in.get(1), DType.I64);
+            return List.of(in.get(0));
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            if (g.wants(0)) {
+                g.contribute(0, g.emit(this, g.gradient(0), g.input(1)).get(0));
+            }
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return List.of(Alias.allowed(0, 0));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            double[] rng = in.get(1);
+            long first = (long) rng[2] * types.get(0).shape().width();
+            double[] y = in.get(0).clone();
+            for (int i = 0; i < y.length; i++) {
+                long e = first + i;
+                int[] words =
+                        Philox.words((int) (e / 4), (int) (e / 4 >>> 32), (int) (long) rng[1], stream, (long) rng[0]);
+                y[i] = Philox.uniform(words[(int) (e % 4)]) >= rate ? y[i] / (1 - rate) : 0;
+            }
+            return List.of(y);
+        }
+    }
+}

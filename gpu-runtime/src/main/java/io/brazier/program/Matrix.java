@@ -1,0 +1,287 @@
+package io.brazier.program;
+
+import io.brazier.tensor.Axis;
+import io.brazier.tensor.DType;
+import io.brazier.tensor.Placement;
+import io.brazier.tensor.Shape;
+import io.brazier.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/** Matrix products and what rides on them. */
+public sealed interface Matrix extends Op {
+
+    /** Which operand of a product is stored transposed. */
+    enum Transpose {
+        NONE,
+        X,
+        W
+    }
+
+    /** What the epilogue applies last. */
+    enum Activation {
+        NONE,
+        GELU
+    }
+
+    /** Whether an optional operand is there. */
+    enum Operand {
+        ABSENT,
+        PRESENT;
+
+        int count() {
+            return ordinal();
+        }
+    }
+
+    /**
+     * y = activation(x w + bias + addend).
+     *
+     * <p>Shapes: NONE: x [..., K], w [K, N] -> y [..., N]. W: x [..., K], w [N, K] -> y [..., N]. X: x [..., M], w [..., N], the
+     * leading dims contracted, -> y [M, N]. bias [N], addend like y.
+     *
+     * <p>Placements on each axis: a contracted dim sharded on both sides gives P; a dim that stays may be sharded beside an R
+     * operand; R x P and P x R give P. Column-parallel is R x S1 -> S(last), row-parallel S(last) x S0 -> P
+     * (arXiv:1909.08053, sec. 3).
+     *
+     * <p>Backward keeps x and w.
+     */
+    record MatMul(Transpose transpose, Operand bias, Operand addend, Activation activation) implements Matrix {
+
+        public static MatMul plain(Transpose transpose) {
+            return new MatMul(transpose, Operand.ABSENT, Operand.ABSENT, Activation.NONE);
+        }
+
+        private MatMul withAddend(Value addendOrNull) {
+            return new MatMul(transpose, bias, addendOrNull == null ? Operand.ABSENT : Operand.PRESENT, activation);
+        }
+
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 2 + bias.count() + addend.count());
+            TensorType x = in.get(0);
+            TensorType w = in.get(1);
+            Rules.dtype("x", x, DType.F32);
+            Rules.dtype("w", w, DType.F32);
+            Rules.require(transpose == Transpose.X || w.shape().rank() == 2, "w " + w + " must have two dims");
+            long contractedX =
+                    transpose == Transpose.X ? x.shape().rows() : x.shape().width();
+            Rules.require(
+                    contractedX == contractedW(w),
+                    "x " + x + " by w " + w + " contracts " + contractedX + " with " + contractedW(w));
+            TensorType y = new TensorType(DType.F32, outputShape(x.shape(), w.shape()), Map.of());
+            for (Axis axis : Axis.values()) {
+                y = y.with(axis, place(axis, x, w));
+            }
+            if (bias == Operand.PRESENT) {
+                checkBias(in.get(2), y);
+            }
+            if (addend == Operand.PRESENT) {
+                Rules.same("addend", in.get(in.size() - 1), "the product", y);
+            }
+            return List.of(y);
+        }
+
+        private long contractedW(TensorType w) {
+            return switch (transpose) {
+                case NONE -> w.shape().dim(0);
+                case X -> w.shape().rows();
+                case W -> w.shape().dim(1);
+            };
+        }
+
+        private Shape outputShape(Shape x, Shape w) {
+            return switch (transpose) {
+                case NONE -> x.withWidth(w.dim(1));
+                case X -> Shape.of(x.width(), w.width());
+                case W -> x.withWidth(w.dim(0));
+            };
+        }
+
+        private Placement place(Axis axis, TensorType xType, TensorType wType) {
+            Placement x = xType.on(axis);
+            Placement w = wType.on(axis);
+            int xLast = xType.shape().rank() - 1;
+            int wLast = wType.shape().rank() - 1;
+            int wContracted = transpose == Transpose.W ? wLast : 0;
+            if (x.equals(Placement.I) && w.equals(Placement.I)) {
+                return Placement.I;
+            }
+            if (x instanceof Placement.Sharded sx && w instanceof Placement.Sharded sw) {
+                boolean bothContracted = transpose == Transpose.X
+                        ? sx.dim() != xLast && sx.dim() == sw.dim() && sw.dim() != wLast
+                        : sx.dim() == xLast && sw.dim() == wContracted;
+                Rules.require(bothContracted, refusal(axis, xType, wType));
+                return Placement.P;
+            }
+            if (x instanceof Placement.Sharded sx && w.equals(Placement.R)) {
+                boolean contracted = transpose == Transpose.X ? sx.dim() != xLast : sx.dim() == xLast;
+                Rules.require(!contracted, refusal(axis, xType, wType));
+                return transpose == Transpose.X ? Placement.shard(0) : x;
+            }
+            if (x.equals(Placement.R) && w instanceof Placement.Sharded sw) {
+                boolean contracted = transpose == Transpose.X ? sw.dim() != wLast : sw.dim() == wContracted;
+                Rules.require(!contracted, refusal(axis, xType, wType));
+                int last = transpose == Transpose.X ? 1 : xLast;
+                return Placement.shard(last);
+            }
+            boolean partial =
+                    x.equals(Placement.P) && w.equals(Placement.R) || x.equals(Placement.R) && w.equals(Placement.P);
+            Rules.require(partial || x.equals(Placement.R) && w.equals(Placement.R), refusal(axis, xType, wType));
+            return partial ? Placement.P : Placement.R;
+        }
+
+        private static String refusal(Axis axis, TensorType x, TensorType w) {
+            String remedy = "";
+            if (x.on(axis).equals(Placement.I)) {
+                remedy = ": replicate x first";
+            } else if (w.on(axis).equals(Placement.I)) {
+                remedy = ": replicate w first";
+            }
+            return "x " + x + " by w " + w + " on axis " + axis + remedy;
+        }
+
+        private static void checkBias(TensorType bias, TensorType y) {
+            Rules.shape("bias", bias, y.shape().width());
+            for (Axis axis : Axis.values()) {
+                Placement p = y.on(axis);
+                Rules.require(
+                        !p.equals(Placement.P),
+                        "a bias on the partial sum " + y + " would be added once a rank: all-reduce on axis " + axis
+                                + " first");
+                Placement needed = p.equals(Placement.I)
+                        ? Placement.I
+                        : p.equals(Placement.shard(y.shape().rank() - 1)) ? Placement.shard(0) : Placement.R;
+                Rules.require(
+                        bias.on(axis).equals(needed),
+                        "bias " + bias + " must be " + needed + " on axis " + axis + " beside " + y);
+            }
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            if (activation != Activation.NONE) {
+                throw new IllegalArgumentException(
+                        "matmul with a fused activation is for inference: write gelu as an op of its own to train");
+            }
+            Value x = g.input(0);
+            Value w = g.input(1);
+            Value dy = g.gradient(0);
+            switch (transpose) {
+                case NONE -> {
+                    product(g, 1, Transpose.X, x, dy);
+                    product(g, 0, Transpose.W, dy, w);
+                }
+                case W -> {
+                    product(g, 1, Transpose.X, dy, x);
+                    product(g, 0, Transpose.NONE, dy, w);
+                }
+                case X -> throw new IllegalArgumentException("a weight-gradient product is not differentiated again");
+            }
+            if (bias == Operand.PRESENT && g.wants(2)) {
+                Value partial = g.partial(2);
+                g.replace(
+                        2,
+                        partial == null
+                                ? g.emit(new SumRows(Operand.ABSENT), dy).get(0)
+                                : g.emit(new SumRows(Operand.PRESENT), dy, partial)
+                                        .get(0));
+            }
+            int last = 2 + bias.count();
+            if (addend == Operand.PRESENT && g.wants(last)) {
+                g.contribute(last, dy);
+            }
+        }
+
+        private static void product(GradientBuilder g, int input, Transpose transpose, Value a, Value b) {
+            if (g.wants(input)) {
+                Value partial = g.partial(input);
+                MatMul op = plain(transpose).withAddend(partial);
+                g.replace(input, (partial == null ? g.emit(op, a, b) : g.emit(op, a, b, partial)).get(0));
+            }
+        }
+
+        @Override
+        public double flops(List<TensorType> in) {
+            TensorType x = in.get(0);
+            long contracted =
+                    transpose == Transpose.X ? x.shape().rows() : x.shape().width();
+            return 2.0 * contracted * infer(in).get(0).shape().numElements();
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return addend == Operand.PRESENT ? List.of(Alias.allowed(0, 2 + bias.count())) : List.of();
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            TensorType yType = infer(types).get(0);
+            boolean transposeX = transpose == Transpose.X;
+            int n = (int) yType.shape().width();
+            int m = (int) yType.shape().rows();
+            int k = in.get(0).length / m;
+            double[] x = in.get(0);
+            double[] w = in.get(1);
+            double[] y = new double[m * n];
+            for (int i = 0; i < m; i++) {
+                for (int j = 0; j < n; j++) {
+                    double sum = bias == Operand.PRESENT ? in.get(2)[j] : 0;
+                    for (int p = 0; p < k; p++) {
+                        sum += x[transposeX ? p * m + i : i * k + p]
+                                * w[transpose == Transpose.W ? j * k + p : p * n + j];
+                    }
+                    sum += addend == Operand.PRESENT ? in.get(in.size() - 1)[i * n + j] : 0;
+                    y[i * n + j] = activation == Activation.GELU ? Elementwise.Gelu.value(sum) : sum;
+                }
+            }
+            return List.of(y);
+        }
+    }
+
+    /** y[n] = sum over rows of x[row, n] (+ addend[n]): the gradient of a bias. x [..., N] -> y [N]; S(row) -> P, R or P -> P. */
+    record SumRows(Operand addend) implements Matrix {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1 + addend.count());
+            TensorType x = in.get(0);
+            TensorType y = new TensorType(x.dtype(), Shape.of(x.shape().width()), Map.of());
+            int last = x.shape().rank() - 1;
+            for (Axis axis : Axis.values()) {
+                Placement p = x.on(axis);
+                if (p instanceof Placement.Sharded s) {
+                    y = y.with(axis, s.dim() == last ? Placement.shard(0) : Placement.P);
+                } else {
+                    y = y.with(axis, p);
+                }
+            }
+            if (addend == Operand.PRESENT) {
+                Rules.same("addend", in.get(1), "the sum", y);
+            }
+            return List.of(y);
+        }
+
+        @Override
+        public double flops(List<TensorType> in) {
+            return in.get(0).shape().numElements();
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return addend == Operand.PRESENT ? List.of(Alias.allowed(0, 1)) : List.of();
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            int width = (int) types.get(0).shape().width();
+            List<double[]> out = new ArrayList<>();
+            double[] y = addend == Operand.PRESENT ? in.get(1).clone() : new double[width];
+            for (int i = 0; i < in.get(0).length; i++) {
+                y[i % width] += in.get(0)[i];
+            }
+            out.add(y);
+            return out;
+        }
+    }
+}
