@@ -1,0 +1,108 @@
+# Set-up shared by the commands of this directory. Source it; it changes nothing until a function is called.
+# shellcheck shell=bash
+set -euo pipefail
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# install_packages PACKAGE...: from the distribution, as root or through sudo; otherwise one sentence that names them.
+install_packages() {
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null && as_root=(sudo)
+        if [ ${#as_root[@]} -eq 0 ] || { [ ! -t 0 ] && ! sudo -n true 2>/dev/null; }; then
+            die "Missing packages: install $* as root (apt-get install $*) and run this command again."
+        fi
+    fi
+    command -v apt-get >/dev/null || die "Missing tools, and this system has no apt-get: install what Debian calls $* and run this command again."
+    say "Installing $*"
+    {
+        "${as_root[@]}" apt-get update -qq &&
+            DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@"
+    } >"$ROOT/target/apt.log" 2>&1 || die "apt-get install $* failed: see $ROOT/target/apt.log"
+}
+
+# The JDK homes that might do, best first: the user's choice, then what Debian installs.
+jdk_homes() {
+    [ -n "${JAVA_HOME:-}" ] && echo "$JAVA_HOME"
+    ls -d /usr/lib/jvm/java-17-* /usr/lib/jvm/java-21-* 2>/dev/null
+    command -v javac >/dev/null && dirname "$(dirname "$(readlink -f "$(command -v javac)")")"
+    return 0
+}
+
+# Spark's executors run on Java 17 and 21; later ones stop in Hadoop's login.
+find_jdk() {
+    local home
+    while read -r home; do
+        if [ -x "$home/bin/javac" ] && "$home/bin/javac" -version 2>&1 | grep -Eq '^javac (17|21)(\.|$)'; then
+            export JAVA_HOME="$home"
+            return 0
+        fi
+    done < <(jdk_homes)
+    return 1
+}
+
+jdk_package() {
+    if apt-cache show openjdk-17-jdk-headless >/dev/null 2>&1; then echo openjdk-17-jdk-headless; else echo openjdk-21-jdk-headless; fi
+}
+
+# Every tool of the build, installed where missing.
+setup_tools() {
+    mkdir -p "$ROOT/target"
+    local missing=() tool
+    for tool in mvn:maven g++:g++ cmake:cmake make:make git:git; do
+        command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
+    done
+    if ! find_jdk; then missing+=("$(jdk_package)"); fi
+    if [ ${#missing[@]} -gt 0 ]; then install_packages "${missing[@]}"; fi
+    find_jdk || die "No JDK 17 or 21 was found: install openjdk-17-jdk-headless, or set JAVA_HOME to one."
+    export PATH="$JAVA_HOME/bin:$PATH"
+}
+
+# Runs Maven quietly; its output goes to target/NAME.log and is shown when it fails.
+maven() {
+    local log="$ROOT/target/$1.log"
+    shift
+    (cd "$ROOT" && mvn -B -ntp "$@") >"$log" 2>&1 || {
+        grep -E '^\[ERROR\]|error:' "$log" | head -40 >&2 || tail -40 "$log" >&2
+        die "The build failed: see $log"
+    }
+}
+
+# Builds jars, test classes and the Spark home once; again when a source is newer.
+build() {
+    setup_tools
+    local stamp="$ROOT/target/built"
+    if [ -f "$stamp" ] && [ -z "$(find "$ROOT/pom.xml" "$ROOT"/{native,gpu-runtime,spark-plugin,tests} \
+        -name target -prune -o -type f -newer "$stamp" -print -quit)" ]; then
+        return 0
+    fi
+    say "Building (log: target/build.log)"
+    local start=$SECONDS now
+    now="$(mktemp "$ROOT/target/stamp.XXXXXX")" # edits made during the build count as newer
+    maven build package -DskipTests
+    mv "$now" "$stamp"
+    say "Built in $((SECONDS - start)) s"
+}
+
+# property NAME: its value in the root pom.
+property() { sed -n "s:.*<$1>\(.*\)</$1>.*:\1:p" "$ROOT/pom.xml" | head -1; }
+
+# spark_home [VERSION]: path of the Spark home that the build assembled from Maven's jars.
+spark_home() { echo "$ROOT/tests/spark-home/target/spark-${1:-$(property spark.version)}"; }
+
+# The jar with everything that Spark does not bring.
+fat_jar() { ls "$ROOT"/spark-plugin/target/brazier-spark-plugin-*-all.jar; }
+
+# use_spark HOME: the variables that a Spark home without start scripts needs.
+use_spark() {
+    export SPARK_HOME="$1" SPARK_SCALA_VERSION=2.13 SPARK_CONF_DIR="$1/conf"
+}
+
+# spark_class CLASS [ARGUMENT...]: runs a class of Spark, replacing this shell.
+spark_class() { exec "$JAVA_HOME/bin/java" -cp "$SPARK_HOME/conf:$SPARK_HOME/jars/*" "$@"; }
