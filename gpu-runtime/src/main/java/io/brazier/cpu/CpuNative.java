@@ -1,0 +1,246 @@
+package io.brazier.cpu;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * The kernels of the CPU back end, one static method each.
+ *
+ * <p>Operands are addresses of row-major f32 arrays unless stated; 0 is an absent operand where the text allows one.
+ * Nothing checks sizes: the caller's plan does. A required operand at address 0 throws
+ * {@link IllegalArgumentException} naming the method. Outputs do not overlap inputs unless the text says that they may.
+ *
+ * <p>Work is split over the calling thread's team (see {@link #setNumThreads}). Sums are taken over fixed chunks, so a
+ * result never depends on timing; nor on the number of threads, except in {@link #matmulRun}.
+ */
+public final class CpuNative {
+
+    /** No activation after {@link #matmulCreate}'s product. */
+    public static final int ACTIVATION_NONE = 0;
+
+    /** GELU by tanh after {@link #matmulCreate}'s product. */
+    public static final int ACTIVATION_GELU = 1;
+
+    static {
+        NativeLibrary.require();
+    }
+
+    private CpuNative() {}
+
+    // ---- memory, threads, facts of the machine
+
+    /**
+     * Maps fresh zeroed memory, aligned to 2 MiB and on huge pages where the kernel grants them.
+     *
+     * @throws OutOfMemoryError naming the bytes asked for and the bytes available
+     */
+    public static native long allocate(long bytes);
+
+    /** Unmaps what {@link #allocate} returned for the same number of bytes. */
+    public static native void free(long address, long bytes);
+
+    /** A view in native byte order of memory that must outlive it. */
+    public static ByteBuffer wrap(long address, int bytes) {
+        return wrapNative(address, bytes).order(ByteOrder.nativeOrder());
+    }
+
+    private static native ByteBuffer wrapNative(long address, int bytes);
+
+    /** {@code dst[i] = value}. */
+    public static native void fill(long dst, long count, float value);
+
+    /** Copies bytes between regions that do not overlap. */
+    public static native void copy(long dst, long src, long bytes);
+
+    /** Sets the calling thread's team for all kernels that it calls from now on. */
+    public static native void setNumThreads(int numThreads);
+
+    /** The instruction set of the kernels in use: {@code portable}, {@code avx2} or {@code avx512}. */
+    public static native String isa();
+
+    /** The fp32 fused-multiply-add roof of the calling thread alone in FLOP/s, measured over about the given time. */
+    public static native double measureFmaFlops(double seconds);
+
+    // ---- matmul
+
+    /**
+     * Prepares {@code y[M,N] = act(op(x)[M,K] op(w)[K,N] + bias[N] + addend[M,N])} for the calling thread's team.
+     *
+     * @param transposeX x is stored [K,M] instead of [M,K]
+     * @param transposeW w is stored [N,K] instead of [K,N]
+     * @param activation {@link #ACTIVATION_NONE} or {@link #ACTIVATION_GELU}
+     * @return a handle that {@link #matmulDestroy} releases; runs of one handle may not overlap in time unless each
+     *     has its own scratch
+     * @throws IllegalStateException when only a slow reference implementation is on offer
+     */
+    public static native long matmulCreate(
+            long m,
+            long n,
+            long k,
+            boolean transposeX,
+            boolean transposeW,
+            boolean bias,
+            boolean addend,
+            int activation);
+
+    /** Bytes of scratch that each run needs; 0 for none. */
+    public static native long matmulScratchBytes(long handle);
+
+    /** The kernel that was chosen, such as {@code brg_matmul:avx512_core}. */
+    public static native String matmulImplementation(long handle);
+
+    /**
+     * Runs the product. {@code addend} may be {@code y} itself (accumulation); {@code y} overlaps neither x nor w.
+     * {@code scratch} is 64-byte aligned.
+     */
+    public static native void matmulRun(long handle, long x, long w, long bias, long addend, long y, long scratch);
+
+    /** Releases a handle; it must not be in use. */
+    public static native void matmulDestroy(long handle);
+
+    // ---- activations and elementwise
+
+    /** {@code y = gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))}; y may be x. */
+    public static native void gelu(long x, long y, long count);
+
+    /** {@code dx = dy gelu'(x)}; dx may be dy. */
+    public static native void geluGrad(long x, long dy, long dx, long count);
+
+    /** {@code y = a + b}; y may be a or b. */
+    public static native void add(long a, long b, long y, long count);
+
+    /** {@code dst += src}. */
+    public static native void addInto(long dst, long src, long count);
+
+    /** {@code y = factor x}; y may be x. */
+    public static native void scale(long x, long y, long count, float factor);
+
+    /** {@code y[width] = addend[width] + sum over rows of x[rows, width]}; addend may be 0 or y. */
+    public static native void sumRows(long x, long addend, long y, long rows, long width);
+
+    /**
+     * {@code y = x keep / (1 - rate)} where keep is drawn by Philox4x32-10 keyed by the seed, from the counter (step,
+     * stream, global element index); the same call on dy is the backward. y may be x.
+     *
+     * @param rng i64[3] {seed, step, firstRow}: element i has the global index firstRow * rowWidth + i
+     */
+    public static native void dropout(long x, long y, long count, float rate, long rng, long streamId, long rowWidth);
+
+    /** True when no element is infinite or NaN. */
+    public static native boolean allFinite(long x, long count);
+
+    // ---- layer norm
+
+    /** {@code y = (x - mean) rstd gamma + beta} over rows x [rows, width]; keeps mean and rstd [rows]. */
+    public static native void layerNorm(
+            long x, long gamma, long beta, long y, long mean, long rstd, long rows, long width, float eps);
+
+    /** dx [rows, width] of {@link #layerNorm}, plus addend [rows, width] where not 0; dx may be dy or addend. */
+    public static native void layerNormGradInput(
+            long x, long dy, long gamma, long mean, long rstd, long addend, long dx, long rows, long width);
+
+    /** dgamma and dbeta [width] of {@link #layerNorm}, each plus its addend where not 0; an addend may be its output. */
+    public static native void layerNormGradParameters(
+            long x,
+            long dy,
+            long mean,
+            long rstd,
+            long addendGamma,
+            long addendBeta,
+            long dgamma,
+            long dbeta,
+            long rows,
+            long width);
+
+    // ---- attention
+
+    /** Bytes of scratch of {@link #attention} for teams up to {@code maxThreads}. */
+    public static native long attentionScratchBytes(int b, int t, int h, int hkv, int k, int maxThreads);
+
+    /**
+     * Causal attention {@code o = softmax(scale q k^T + mask) v} per head.
+     *
+     * @param qkv [B, T, (H + 2 Hkv) K]: query heads, key heads, value heads; each key head serves H / Hkv query heads
+     * @param o [B, T, H K]
+     * @param lse [B, H, T], the log of each row's softmax denominator, which backward reads
+     */
+    public static native void attention(
+            long qkv, long o, long lse, long scratch, int b, int t, int h, int hkv, int k, float scale);
+
+    /** Bytes of scratch of {@link #attentionGrad} for teams up to {@code maxThreads}. */
+    public static native long attentionGradScratchBytes(int b, int t, int h, int hkv, int k, int maxThreads);
+
+    /** The gradient dqkv of {@link #attention}, all of it overwritten, from qkv, o, lse and the gradient dO of o. */
+    public static native void attentionGrad(
+            long qkv,
+            long o,
+            long lse,
+            long gradO,
+            long dqkv,
+            long scratch,
+            int b,
+            int t,
+            int h,
+            int hkv,
+            int k,
+            float scale);
+
+    /**
+     * Attention of T new tokens per row over that row's cache: stores the new keys and values at positions
+     * {@code starts[row] ..} and lets token t see positions {@code 0 .. starts[row] + t}.
+     *
+     * @param cacheK [B, Hkv, maxT, K], and cacheV alike
+     * @param starts i32 [B]; the caller guarantees starts[row] + T <= maxT
+     */
+    public static native void cachedAttention(
+            long qkv,
+            long cacheK,
+            long cacheV,
+            long starts,
+            long o,
+            int b,
+            int t,
+            int h,
+            int hkv,
+            int k,
+            int maxT,
+            float scale);
+
+    // ---- loss and embedding
+
+    /**
+     * {@code loss[1] (+)= scale * sum over rows of (lse - logit[target])}, and lse [rows] for the gradient.
+     *
+     * @param targets i32 [rows]; a negative target is ignored
+     */
+    public static native void crossEntropy(
+            long logits, long targets, long lse, long loss, long rows, long v, float scale, boolean accumulate);
+
+    /** {@code dlogits = (exp(logits - lse) - onehot(target)) scale dloss[0]}, 0 in ignored rows; may be logits. */
+    public static native void crossEntropyGrad(
+            long logits, long lse, long targets, long dloss, long dlogits, long rows, long v, float scale);
+
+    /** {@code out[rows] = logit[target] - lse}, 0 where the target is negative. */
+    public static native void tokenLogLikelihood(long logits, long targets, long out, long rows, long v);
+
+    /** {@code y[row] = table[tokens[row]] + addend[row]} with tokens i32 [rows]; addend is 0 or [rows, width], may be y. */
+    public static native void embedding(long tokens, long table, long addend, long y, long rows, long width);
+
+    /** {@code dtable[token] (+)= sum of dy over the rows that hold the token}, in the order of rows. */
+    public static native void embeddingGrad(
+            long tokens, long dy, long dtable, long rows, long width, long vocabulary, boolean accumulate);
+
+    // ---- optimizer
+
+    /** {@code out f64[1] (+)= sum of squares}, summed in double. */
+    public static native void squaredSum(long x, long count, long out, boolean accumulate);
+
+    /**
+     * One AdamW step in place with decoupled decay, in PyTorch's order of operations:
+     * {@code p -= lr decay p;  m = beta1 m + (1-beta1) g;  v = beta2 v + (1-beta2) g^2;
+     * p -= lr mhat / (sqrt(vhat) + eps)} with {@code g = gradScale grad}.
+     *
+     * @param scalars f32[7] {lr, beta1, beta2, eps, gradScale, 1/(1-beta1^t), 1/(1-beta2^t)}
+     */
+    public static native void adamw(long param, long grad, long m, long v, long count, long scalars, float weightDecay);
+}
