@@ -32,6 +32,7 @@ public class CollectiveException extends RuntimeException {
     }
 
     private final Category category;
+    private final String what;
 
     public CollectiveException(Category category, String message) {
         this(category, message, null);
@@ -40,6 +41,17 @@ public class CollectiveException extends RuntimeException {
     public CollectiveException(Category category, String message, Throwable cause) {
         super(category + ": " + message, cause);
         this.category = category;
+        this.what = message;
+    }
+
+    /** What happened, without the category. */
+    String what() {
+        return what;
+    }
+
+    /** The same failure for another thread or a later call, with this one as its cause. */
+    CollectiveException again() {
+        return new CollectiveException(category, what, this);
     }
 
     public Category category() {

@@ -5,6 +5,15 @@ public final class CommunicatorAbortedException extends CollectiveException {
     private static final long serialVersionUID = 1L;
 
     public CommunicatorAbortedException(String message) {
-        super(Category.ABORTED, message);
+        this(message, null);
+    }
+
+    private CommunicatorAbortedException(String message, Throwable cause) {
+        super(Category.ABORTED, message, cause);
+    }
+
+    @Override
+    CollectiveException again() {
+        return new CommunicatorAbortedException(what(), this);
     }
 }
