@@ -84,6 +84,10 @@ public final class ProgramBuilder {
         return outputs;
     }
 
+    public String name() {
+        return name;
+    }
+
     public Program build(List<Value> outputs) {
         return new Program(name, inputs, instructions, outputs);
     }

@@ -1,5 +1,8 @@
 package io.brazier.train;
 
+import io.brazier.exec.TrainingSpec;
+import io.brazier.nn.GptConfig;
+import io.brazier.optim.AdamWSettings;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -108,6 +111,18 @@ public record TrainingConfig(
                     + (batchSize / parts + 1) * parts);
         }
         return batchSize / parts;
+    }
+
+    /** The engine that one of dataParallel ranks needs. */
+    public TrainingSpec spec(GptConfig model, int dataParallel) {
+        return new TrainingSpec(
+                model,
+                microBatchSize(dataParallel),
+                numMicroBatches,
+                sequenceLength,
+                dropout,
+                new AdamWSettings(beta1, beta2, epsilon, weightDecay, maxGradientNorm),
+                seed);
     }
 
     /** The defaults: nanoGPT's small character-level setting. */

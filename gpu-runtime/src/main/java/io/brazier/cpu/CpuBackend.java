@@ -1,0 +1,396 @@
+package io.brazier.cpu;
+
+import io.brazier.collective.Communicator;
+import io.brazier.collective.Work;
+import io.brazier.exec.Backend;
+import io.brazier.program.Attention;
+import io.brazier.program.Attention.Heads;
+import io.brazier.program.Collective;
+import io.brazier.program.Elementwise;
+import io.brazier.program.Instruction;
+import io.brazier.program.Lookup;
+import io.brazier.program.Loss;
+import io.brazier.program.Matrix;
+import io.brazier.program.Matrix.MatMul;
+import io.brazier.program.Matrix.Operand;
+import io.brazier.program.Matrix.Transpose;
+import io.brazier.program.Norm;
+import io.brazier.program.Op;
+import io.brazier.program.Optimizer;
+import io.brazier.tensor.Shape;
+import java.nio.ByteBuffer;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Set;
+
+/** Lowers instructions to the native kernels of this machine. */
+public final class CpuBackend implements Backend {
+
+    /** Makes the kernel of one op. */
+    private interface Lowering<T extends Op> {
+        Runnable lower(T op, Instruction i, Addresses a);
+    }
+
+    private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
+    private final Map<CpuMatMul.Key, CpuMatMul> products = new HashMap<>();
+    private final Map<Long, Work> inFlight = new HashMap<>();
+    private final int numThreads;
+
+    /**
+     * @param numThreads threads that kernels use, the calling one included
+     * @param communicator of the dp axis; not closed here
+     */
+    public CpuBackend(int numThreads, Communicator communicator) {
+        this(numThreads);
+        collectives(communicator);
+    }
+
+    /** A back end for programs without collectives. */
+    public CpuBackend(int numThreads) {
+        if (numThreads < 1) {
+            throw new IllegalArgumentException("numThreads " + numThreads + " must be at least 1");
+        }
+        this.numThreads = numThreads;
+        bindThread();
+        matrix();
+        elementwise();
+        norms();
+        attention();
+        lookups();
+        losses();
+        optimizer();
+    }
+
+    private <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
+        lowerings.put(type, lowering);
+    }
+
+    /** Ops that this back end runs. */
+    Set<Class<?>> supported() {
+        return lowerings.keySet();
+    }
+
+    private void matrix() {
+        put(MatMul.class, (op, i, a) -> {
+            CpuMatMul product = product(op, i);
+            long bias = op.bias() == Operand.PRESENT ? a.input(2) : 0;
+            long addend = op.addend() == Operand.PRESENT ? a.input(i.inputs().size() - 1) : 0;
+            return () -> product.run(a.input(0), a.input(1), bias, addend, a.output(0), a.workspace());
+        });
+        put(Matrix.SumRows.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            long addend = op.addend() == Operand.PRESENT ? a.input(1) : 0;
+            return () -> CpuNative.sumRows(a.input(0), addend, a.output(0), x.rows(), x.width());
+        });
+    }
+
+    private CpuMatMul product(MatMul op, Instruction i) {
+        Shape x = shape(i, 0);
+        Shape y = i.outputs().get(0).type().shape();
+        long contracted = op.transpose() == Transpose.X ? x.rows() : x.width();
+        return products.computeIfAbsent(new CpuMatMul.Key(op, y.rows(), y.width(), contracted), CpuMatMul::new);
+    }
+
+    private void elementwise() {
+        put(Elementwise.Gelu.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            return () -> CpuNative.gelu(a.input(0), a.output(0), count);
+        });
+        put(Elementwise.GeluGrad.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            return () -> CpuNative.geluGrad(a.input(0), a.input(1), a.output(0), count);
+        });
+        put(Elementwise.Add.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            return () -> CpuNative.add(a.input(0), a.input(1), a.output(0), count);
+        });
+        put(Elementwise.Scale.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            return () -> CpuNative.scale(a.input(0), a.output(0), count, (float) op.factor());
+        });
+        put(Elementwise.Dropout.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            return () -> CpuNative.dropout(
+                    a.input(0), a.output(0), x.numElements(), (float) op.rate(), a.input(1), op.stream(), x.width());
+        });
+    }
+
+    private void norms() {
+        put(Norm.LayerNorm.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            return () -> CpuNative.layerNorm(
+                    a.input(0),
+                    a.input(1),
+                    a.input(2),
+                    a.output(0),
+                    a.output(1),
+                    a.output(2),
+                    x.rows(),
+                    x.width(),
+                    (float) op.epsilon());
+        });
+        put(Norm.LayerNormGradInput.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            long addend = op.addend() == Operand.PRESENT ? a.input(5) : 0;
+            return () -> CpuNative.layerNormGradInput(
+                    a.input(0),
+                    a.input(1),
+                    a.input(2),
+                    a.input(3),
+                    a.input(4),
+                    addend,
+                    a.output(0),
+                    x.rows(),
+                    x.width());
+        });
+        put(Norm.LayerNormGradParameters.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            boolean accumulate = op.addends() == Operand.PRESENT;
+            long gamma = accumulate ? a.input(4) : 0;
+            long beta = accumulate ? a.input(5) : 0;
+            return () -> CpuNative.layerNormGradParameters(
+                    a.input(0),
+                    a.input(1),
+                    a.input(2),
+                    a.input(3),
+                    gamma,
+                    beta,
+                    a.output(0),
+                    a.output(1),
+                    x.rows(),
+                    x.width());
+        });
+    }
+
+    private void attention() {
+        put(Attention.CausalAttention.class, (op, i, a) -> {
+            Shape s = shape(i, 0);
+            Heads h = op.heads();
+            return () -> CpuNative.attention(
+                    a.input(0),
+                    a.output(0),
+                    a.output(1),
+                    a.workspace(),
+                    (int) s.dim(0),
+                    (int) s.dim(1),
+                    h.heads(),
+                    h.groups(),
+                    h.width(),
+                    scoreScale(h));
+        });
+        put(Attention.CausalAttentionGrad.class, (op, i, a) -> {
+            Shape s = shape(i, 0);
+            Heads h = op.heads();
+            return () -> CpuNative.attentionGrad(
+                    a.input(0),
+                    a.input(1),
+                    a.input(2),
+                    a.input(3),
+                    a.output(0),
+                    a.workspace(),
+                    (int) s.dim(0),
+                    (int) s.dim(1),
+                    h.heads(),
+                    h.groups(),
+                    h.width(),
+                    scoreScale(h));
+        });
+        put(Attention.CachedAttention.class, (op, i, a) -> {
+            Shape s = shape(i, 0);
+            Heads h = op.heads();
+            int capacity = (int) shape(i, 1).dim(2);
+            return () -> CpuNative.cachedAttention(
+                    a.input(0),
+                    a.input(1),
+                    a.input(2),
+                    a.input(3),
+                    a.output(0),
+                    (int) s.dim(0),
+                    (int) s.dim(1),
+                    h.heads(),
+                    h.groups(),
+                    h.width(),
+                    capacity,
+                    scoreScale(h));
+        });
+    }
+
+    private static float scoreScale(Heads h) {
+        return (float) (1 / Math.sqrt(h.width()));
+    }
+
+    private void lookups() {
+        put(Lookup.Embedding.class, (op, i, a) -> {
+            long rows = shape(i, 0).numElements();
+            long width = shape(i, 1).width();
+            long addend = op.addend() == Operand.PRESENT ? a.input(2) : 0;
+            return () -> CpuNative.embedding(a.input(0), a.input(1), addend, a.output(0), rows, width);
+        });
+        put(Lookup.EmbeddingGrad.class, (op, i, a) -> {
+            Shape dy = shape(i, 1);
+            boolean accumulate = op.addend() == Operand.PRESENT;
+            return () -> CpuNative.embeddingGrad(
+                    a.input(0), a.input(1), a.output(0), dy.rows(), dy.width(), op.vocabularySize(), accumulate);
+        });
+        put(Lookup.SelectToken.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            long sampleBytes = x.dim(1) * x.width() * Float.BYTES;
+            return () -> {
+                for (int b = 0; b < x.dim(0); b++) {
+                    long row = CpuNative.wrap(a.input(1), (int) x.dim(0) * Integer.BYTES)
+                            .getInt(b * Integer.BYTES);
+                    long rowBytes = x.width() * Float.BYTES;
+                    CpuNative.copy(a.output(0) + b * rowBytes, a.input(0) + b * sampleBytes + row * rowBytes, rowBytes);
+                }
+            };
+        });
+    }
+
+    private void losses() {
+        put(Loss.CrossEntropy.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            return () -> CpuNative.crossEntropy(
+                    a.input(0), a.input(1), a.output(1), a.output(0), x.rows(), x.width(), (float) op.scale(), false);
+        });
+        put(Loss.CrossEntropyGrad.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            return () -> CpuNative.crossEntropyGrad(
+                    a.input(0), a.input(1), a.input(2), a.input(3), a.output(0), x.rows(), x.width(), (float)
+                            op.scale());
+        });
+        put(Loss.TokenLogLikelihood.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            return () -> CpuNative.tokenLogLikelihood(a.input(0), a.input(1), a.output(0), x.rows(), x.width());
+        });
+    }
+
+    private void optimizer() {
+        put(Optimizer.SquaredSum.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            boolean accumulate = op.addend() == Operand.PRESENT;
+            return () -> CpuNative.squaredSum(a.input(0), count, a.output(0), accumulate);
+        });
+        put(Optimizer.AdamW.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            return () -> CpuNative.adamw(
+                    a.input(0), a.input(1), a.input(2), a.input(3), count, a.input(4), (float) op.weightDecay());
+        });
+    }
+
+    private void collectives(Communicator communicator) {
+        put(Collective.Replicate.class, (op, i, a) -> () -> {});
+        put(Collective.AllReduce.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            return () -> {
+                if (communicator.size() > 1) {
+                    communicator.allReduce(a.input(0), count).await();
+                }
+            };
+        });
+        put(Collective.AllReduceStart.class, (op, i, a) -> {
+            int last = op.count() - 1;
+            long end = a.input(last) + i.inputs().get(last).type().bytes();
+            long count = (end - a.input(0)) / Float.BYTES;
+            return () -> {
+                if (communicator.size() > 1) {
+                    inFlight.put(a.input(0), communicator.allReduce(a.input(0), count));
+                }
+            };
+        });
+        put(Collective.AllReduceWait.class, (op, i, a) -> () -> {
+            if (communicator.size() > 1) {
+                inFlight.remove(a.input(0)).await();
+            }
+        });
+        put(Collective.AllGather.class, (op, i, a) -> {
+            long shardBytes = i.inputs().get(0).type().bytes();
+            long count = i.outputs().get(0).type().shape().numElements();
+            return () -> {
+                CpuNative.copy(a.output(0) + communicator.rank() * shardBytes, a.input(0), shardBytes);
+                communicator.allGather(a.output(0), count).await();
+            };
+        });
+        put(Collective.ReduceScatter.class, (op, i, a) -> {
+            long shardBytes = i.outputs().get(0).type().bytes();
+            long count = shape(i, 0).numElements();
+            return () -> {
+                CpuNative.copy(a.workspace(), a.input(0), count * Float.BYTES);
+                communicator.reduceScatter(a.workspace(), count).await();
+                CpuNative.copy(a.output(0), a.workspace() + communicator.rank() * shardBytes, shardBytes);
+            };
+        });
+    }
+
+    private static Shape shape(Instruction i, int input) {
+        return i.inputs().get(input).type().shape();
+    }
+
+    @Override
+    public long allocate(long bytes) {
+        return CpuNative.allocate(bytes);
+    }
+
+    @Override
+    public void free(long address, long bytes) {
+        CpuNative.free(address, bytes);
+    }
+
+    @Override
+    public long workspaceBytes(Instruction i) {
+        if (i.op() instanceof MatMul op) {
+            return product(op, i).scratchBytes();
+        }
+        if (i.op() instanceof Collective.ReduceScatter) {
+            return i.inputs().get(0).type().bytes();
+        }
+        if (i.op() instanceof Attention.CausalAttention op) {
+            Heads h = op.heads();
+            Shape s = shape(i, 0);
+            return CpuNative.attentionScratchBytes(
+                    (int) s.dim(0), (int) s.dim(1), h.heads(), h.groups(), h.width(), numThreads);
+        }
+        if (i.op() instanceof Attention.CausalAttentionGrad op) {
+            Heads h = op.heads();
+            Shape s = shape(i, 0);
+            return CpuNative.attentionGradScratchBytes(
+                    (int) s.dim(0), (int) s.dim(1), h.heads(), h.groups(), h.width(), numThreads);
+        }
+        return 0;
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public Runnable lower(Instruction i, Addresses a) {
+        Lowering<Op> lowering = (Lowering<Op>) lowerings.get(i.op().getClass());
+        if (lowering == null) {
+            throw new AssertionError("the CPU back end has no kernel for " + i.op().mnemonic());
+        }
+        return lowering.lower(i.op(), i, a);
+    }
+
+    @Override
+    public void upload(ByteBuffer source, long address) {
+        int bytes = source.remaining();
+        CpuNative.wrap(address, bytes).put(source);
+    }
+
+    @Override
+    public void download(long address, ByteBuffer target) {
+        target.put(CpuNative.wrap(address, target.remaining()));
+    }
+
+    @Override
+    public void fill(long address, long numFloats, float value) {
+        CpuNative.fill(address, numFloats, value);
+    }
+
+    @Override
+    public void bindThread() {
+        CpuNative.setNumThreads(numThreads);
+    }
+
+    @Override
+    public void close() {
+        products.values().forEach(CpuMatMul::close);
+    }
+}
