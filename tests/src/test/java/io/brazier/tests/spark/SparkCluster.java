@@ -192,8 +192,13 @@ public final class SparkCluster implements AutoCloseable {
                 .collect(Collectors.joining(File.pathSeparator));
     }
 
+    /** Read from /proc, since the JDK leaves out command lines longer than a page. */
     private static String commandLine(ProcessHandle process) {
-        return process.info().commandLine().orElse("");
+        try {
+            return Files.readString(Path.of("/proc", "" + process.pid(), "cmdline"));
+        } catch (IOException e) {
+            return "";
+        }
     }
 
     private String masterState() {
