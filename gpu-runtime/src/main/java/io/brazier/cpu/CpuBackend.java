@@ -66,7 +66,7 @@ public final class CpuBackend implements Backend {
     }
 
     /** Ops that this back end runs. */
-    Set<Class<?>> supported() {
+    public Set<Class<?>> supported() {
         return lowerings.keySet();
     }
 

@@ -1,0 +1,75 @@
+package io.brazier.tests.ops;
+
+import io.brazier.program.Op;
+import io.brazier.tensor.DType;
+import io.brazier.tensor.Shape;
+import io.brazier.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+
+/**
+ * One row of the table: an op on operands of given shapes.
+ *
+ * @param tolerance largest error of an output element, relative to the largest element of that output
+ */
+record OpCase(Op op, List<Operand> operands, double tolerance) {
+
+    /** How operand values are drawn: uniform in [low, high), whole numbers for integer types. */
+    record Operand(TensorType type, double low, double high) {}
+
+    List<TensorType> types() {
+        return operands.stream().map(Operand::type).toList();
+    }
+
+    List<double[]> draw(long seed) {
+        Random random = new Random(seed);
+        List<double[]> values = new ArrayList<>();
+        for (Operand operand : operands) {
+            double[] x = new double[(int) operand.type().shape().numElements()];
+            for (int i = 0; i < x.length; i++) {
+                double v = operand.low() + random.nextDouble() * (operand.high() - operand.low());
+                x[i] = integer(operand.type()) ? Math.floor(v) : (float) v;
+            }
+            values.add(x);
+        }
+        return values;
+    }
+
+    static boolean integer(TensorType type) {
+        return type.dtype() == DType.I32 || type.dtype() == DType.I64;
+    }
+
+    static OpCase of(Op op, double tolerance, Operand... operands) {
+        return new OpCase(op, List.of(operands), tolerance);
+    }
+
+    static Operand f32(long... dims) {
+        return new Operand(TensorType.of(DType.F32, dims), -2, 2);
+    }
+
+    static Operand positive(long... dims) {
+        return new Operand(TensorType.of(DType.F32, dims), 0.1, 1.5);
+    }
+
+    static Operand f64(long... dims) {
+        return new Operand(TensorType.of(DType.F64, dims), 0, 3);
+    }
+
+    static Operand ids(double low, double high, long... dims) {
+        return new Operand(TensorType.of(DType.I32, dims), low, high);
+    }
+
+    static Operand counters(long... dims) {
+        return new Operand(TensorType.of(DType.I64, dims), 0, 1000);
+    }
+
+    static Operand like(Shape shape) {
+        return f32(shape.dims().stream().mapToLong(Long::longValue).toArray());
+    }
+
+    @Override
+    public String toString() {
+        return op.mnemonic() + " " + op + " " + types();
+    }
+}

@@ -1,0 +1,221 @@
+package io.brazier.tests.ops;
+
+import static io.brazier.tests.ops.OpCase.counters;
+import static io.brazier.tests.ops.OpCase.f32;
+import static io.brazier.tests.ops.OpCase.f64;
+import static io.brazier.tests.ops.OpCase.ids;
+import static io.brazier.tests.ops.OpCase.of;
+import static io.brazier.tests.ops.OpCase.positive;
+
+import io.brazier.program.Attention.CachedAttention;
+import io.brazier.program.Attention.CausalAttention;
+import io.brazier.program.Attention.CausalAttentionGrad;
+import io.brazier.program.Attention.Heads;
+import io.brazier.program.Collective;
+import io.brazier.program.Elementwise;
+import io.brazier.program.Lookup;
+import io.brazier.program.Loss;
+import io.brazier.program.Matrix.Activation;
+import io.brazier.program.Matrix.MatMul;
+import io.brazier.program.Matrix.Operand;
+import io.brazier.program.Matrix.SumRows;
+import io.brazier.program.Matrix.Transpose;
+import io.brazier.program.Norm;
+import io.brazier.program.Op;
+import io.brazier.program.Optimizer;
+import io.brazier.tensor.Axis;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The table of ops: it drives the comparison of back ends with the plain references and the check of gradients. Tolerances are
+ * relative to the largest output; each is f32's 6e-8 times the length of the longest sum, with a margin for its order.
+ */
+final class OpCases {
+    private static final double ELEMENTWISE = 2e-6;
+    private static final double SUMS = 1e-5;
+
+    private OpCases() {}
+
+    static List<OpCase> all() {
+        List<OpCase> cases = new ArrayList<>();
+        matmuls(cases);
+        elementwise(cases);
+        norms(cases);
+        attention(cases);
+        lookups(cases);
+        losses(cases);
+        optimizer(cases);
+        collectives(cases);
+        return cases;
+    }
+
+    private static void matmuls(List<OpCase> cases) {
+        long[][] sizes = {{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 96, 128}, {2, 257, 40}, {130, 61, 24}};
+        for (long[] s : sizes) {
+            long m = s[0];
+            long n = s[1];
+            long k = s[2];
+            cases.add(of(MatMul.plain(Transpose.NONE), SUMS, f32(m, k), f32(k, n)));
+            cases.add(of(MatMul.plain(Transpose.W), SUMS, f32(m, k), f32(n, k)));
+            cases.add(of(MatMul.plain(Transpose.X), SUMS, f32(k, m), f32(k, n)));
+            cases.add(of(product(Transpose.X, false, true, false), SUMS, f32(k, m), f32(k, n), f32(m, n)));
+            cases.add(of(product(Transpose.W, false, true, false), SUMS, f32(m, k), f32(n, k), f32(m, n)));
+            cases.add(of(product(Transpose.NONE, true, false, false), SUMS, f32(m, k), f32(k, n), f32(n)));
+            cases.add(of(product(Transpose.NONE, true, false, true), SUMS, f32(m, k), f32(k, n), f32(n)));
+            cases.add(of(product(Transpose.NONE, true, true, false), SUMS, f32(m, k), f32(k, n), f32(n), f32(m, n)));
+        }
+        cases.add(of(MatMul.plain(Transpose.X), SUMS, f32(2, 9, 5), f32(2, 9, 7)));
+        cases.add(of(MatMul.plain(Transpose.W), SUMS, f32(2, 9, 5), f32(7, 5)));
+        for (long[] s : new long[][] {{1, 1}, {5, 33}, {130, 24}}) {
+            cases.add(of(new SumRows(Operand.ABSENT), SUMS, f32(s)));
+            cases.add(of(new SumRows(Operand.PRESENT), SUMS, f32(s), f32(s[1])));
+        }
+    }
+
+    private static Op product(Transpose transpose, boolean bias, boolean addend, boolean gelu) {
+        return new MatMul(
+                transpose,
+                bias ? Operand.PRESENT : Operand.ABSENT,
+                addend ? Operand.PRESENT : Operand.ABSENT,
+                gelu ? Activation.GELU : Activation.NONE);
+    }
+
+    private static void elementwise(List<OpCase> cases) {
+        for (long[] s : new long[][] {{1}, {3, 5}, {2, 7, 33}, {70, 512}}) {
+            cases.add(of(new Elementwise.Gelu(), ELEMENTWISE, f32(s)));
+            cases.add(of(new Elementwise.GeluGrad(), ELEMENTWISE, f32(s), f32(s)));
+            cases.add(of(new Elementwise.Add(), ELEMENTWISE, f32(s), f32(s)));
+            cases.add(of(new Elementwise.Scale(-0.37), ELEMENTWISE, f32(s)));
+            cases.add(of(new Elementwise.Dropout(0.3, 7), ELEMENTWISE, f32(s), counters(3)));
+        }
+    }
+
+    private static void norms(List<OpCase> cases) {
+        for (long[] s : new long[][] {{1, 2}, {3, 5}, {2, 7, 33}, {40, 96}}) {
+            long width = s[s.length - 1];
+            long[] rows = java.util.Arrays.copyOf(s, s.length - 1);
+            cases.add(of(new Norm.LayerNorm(1e-5), SUMS, f32(s), f32(width), f32(width)));
+            cases.add(of(
+                    new Norm.LayerNormGradInput(Operand.ABSENT),
+                    SUMS,
+                    f32(s),
+                    f32(s),
+                    f32(width),
+                    f32(rows),
+                    positive(rows)));
+            cases.add(of(
+                    new Norm.LayerNormGradInput(Operand.PRESENT),
+                    SUMS,
+                    f32(s),
+                    f32(s),
+                    f32(width),
+                    f32(rows),
+                    positive(rows),
+                    f32(s)));
+            cases.add(of(
+                    new Norm.LayerNormGradParameters(Operand.ABSENT), SUMS, f32(s), f32(s), f32(rows), positive(rows)));
+            cases.add(of(
+                    new Norm.LayerNormGradParameters(Operand.PRESENT),
+                    SUMS,
+                    f32(s),
+                    f32(s),
+                    f32(rows),
+                    positive(rows),
+                    f32(width),
+                    f32(width)));
+        }
+    }
+
+    private static void attention(List<OpCase> cases) {
+        int[][] sizes = {{1, 1, 1, 1, 1}, {2, 5, 3, 3, 7}, {1, 33, 2, 2, 16}, {2, 70, 4, 2, 24}, {1, 130, 2, 1, 64}};
+        for (int[] s : sizes) {
+            Heads heads = new Heads(s[2], s[3], s[4]);
+            long fused = (s[2] + 2L * s[3]) * s[4];
+            long out = (long) s[2] * s[4];
+            cases.add(of(new CausalAttention(heads), SUMS, f32(s[0], s[1], fused)));
+            cases.add(of(
+                    new CausalAttentionGrad(heads),
+                    1e-4,
+                    f32(s[0], s[1], fused),
+                    f32(s[0], s[1], out),
+                    new OpCase.Operand(f32(s[0], s[2], s[1]).type(), 4, 5),
+                    f32(s[0], s[1], out)));
+            for (int numTokens : new int[] {1, 5}) {
+                cases.add(of(
+                        new CachedAttention(heads),
+                        SUMS,
+                        f32(s[0], numTokens, fused),
+                        f32(s[0], s[3], s[1] + 8, s[4]),
+                        f32(s[0], s[3], s[1] + 8, s[4]),
+                        ids(0, s[1] + 1, s[0])));
+            }
+        }
+    }
+
+    private static void lookups(List<OpCase> cases) {
+        for (long[] s : new long[][] {{1, 1, 2, 1}, {2, 5, 7, 3}, {3, 40, 11, 33}}) {
+            long[] rows = {s[0], s[1]};
+            long[] wide = {s[0], s[1], s[3]};
+            cases.add(of(new Lookup.Embedding(Operand.ABSENT), 0, ids(0, s[2], rows), f32(s[2], s[3])));
+            cases.add(of(
+                    new Lookup.Embedding(Operand.PRESENT),
+                    ELEMENTWISE,
+                    ids(0, s[2], rows),
+                    f32(s[2], s[3]),
+                    f32(wide)));
+            cases.add(of(new Lookup.EmbeddingGrad(s[2], Operand.ABSENT), SUMS, ids(0, s[2], rows), f32(wide)));
+            cases.add(of(
+                    new Lookup.EmbeddingGrad(s[2], Operand.PRESENT),
+                    SUMS,
+                    ids(0, s[2], rows),
+                    f32(wide),
+                    f32(s[2], s[3])));
+            cases.add(of(new Lookup.SelectToken(), 0, f32(wide), ids(0, s[1], s[0])));
+        }
+    }
+
+    private static void losses(List<OpCase> cases) {
+        for (long[] s : new long[][] {{1, 2}, {3, 5}, {2, 9, 131}, {20, 1025}}) {
+            long[] rows = java.util.Arrays.copyOf(s, s.length - 1);
+            long width = s[s.length - 1];
+            cases.add(of(new Loss.CrossEntropy(0.25), SUMS, f32(s), ids(-1, width, rows)));
+            cases.add(of(
+                    new Loss.CrossEntropyGrad(0.25),
+                    SUMS,
+                    f32(s),
+                    new OpCase.Operand(f32(rows).type(), 2, 6),
+                    ids(-1, width, rows),
+                    f32(1)));
+            cases.add(of(new Loss.TokenLogLikelihood(), SUMS, f32(s), ids(-1, width, rows)));
+        }
+    }
+
+    private static void optimizer(List<OpCase> cases) {
+        for (long n : new long[] {1, 17, 70_001}) {
+            cases.add(of(new Optimizer.SquaredSum(Operand.ABSENT), SUMS, f32(n)));
+            cases.add(of(new Optimizer.SquaredSum(Operand.PRESENT), SUMS, f32(n), f64(1)));
+            cases.add(of(
+                    new Optimizer.AdamW(0.1),
+                    SUMS,
+                    f32(n),
+                    f32(n),
+                    f32(n),
+                    positive(n),
+                    new OpCase.Operand(f32(7).type(), 0.01, 0.9)));
+        }
+    }
+
+    private static void collectives(List<OpCase> cases) {
+        Axis axis = Axis.DP;
+        cases.add(placed(new Collective.Replicate(axis), io.brazier.tensor.Placement.I));
+        cases.add(placed(new Collective.AllReduce(axis), io.brazier.tensor.Placement.P));
+        cases.add(placed(new Collective.AllGather(axis, 1), io.brazier.tensor.Placement.shard(0)));
+        cases.add(placed(new Collective.ReduceScatter(axis, 1), io.brazier.tensor.Placement.P));
+    }
+
+    private static OpCase placed(Op op, io.brazier.tensor.Placement placement) {
+        OpCase.Operand x = f32(3, 5);
+        return of(op, 0, new OpCase.Operand(x.type().with(Axis.DP, placement), x.low(), x.high()));
+    }
+}
