@@ -82,6 +82,10 @@ build() {
         -name target -prune -o -type f -newer "$stamp" -print -quit)" ]; then
         return 0
     fi
+    # Copying never removes: another version in a pom would leave two of a jar.
+    if [ "$ROOT/pom.xml" -nt "$stamp" ] || [ "$ROOT/tests/spark-home/pom.xml" -nt "$stamp" ]; then
+        rm -rf "$ROOT/tests/spark-home/target"
+    fi
     say "Building (log: target/build.log)"
     local start=$SECONDS now
     now="$(mktemp "$ROOT/target/stamp.XXXXXX")" # edits made during the build count as newer
