@@ -1,13 +1,62 @@
 // The kernels that are compiled once per instruction set. One list gives the declarations, the table of pointers and
-// its three instances. Numbers are f32 and row-major; an absent operand is nullptr.
+// its instances. Numbers are f32 and row-major; an absent operand is nullptr. What each computes stands at its
+// definition; shapes, aliasing and units are those of io.brazier.cpu.CpuNative.
 #pragma once
 
 #include <cstdint>
 
-#define BRAZIER_KERNELS(K)                                                                                   \
-    K(double, fmaFlops, (double seconds))
-
 namespace brazier {
+
+// Attention's shape: qkv is [b, t, (h + 2 hkv) k].
+struct Heads {
+    int64_t b, t, h, hkv, k;
+};
+
+#define BRAZIER_KERNELS(K)                                                                                              \
+    K(double, fmaFlops, (double seconds))                                                                               \
+    K(void, fill, (float* dst, int64_t count, float value))                                                             \
+    K(void, gelu, (const float* x, float* y, int64_t count))                                                            \
+    K(void, geluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                      \
+    K(void, add, (const float* a, const float* b, float* y, int64_t count))                                             \
+    K(void, scale, (const float* x, float* y, int64_t count, float factor))                                             \
+    K(void, sumRows, (const float* x, const float* addend, float* y, int64_t rows, int64_t width))                      \
+    K(void, dropout,                                                                                                    \
+        (const float* x, float* y, int64_t count, float rate, const int64_t* rng, int64_t stream, int64_t rowWidth))    \
+    K(bool, allFinite, (const float* x, int64_t count))                                                                 \
+    K(void, layerNorm,                                                                                                  \
+        (const float* x, const float* gamma, const float* beta, float* y, float* mean, float* rstd, int64_t rows,       \
+            int64_t width, float eps))                                                                                  \
+    K(void, layerNormGradInput,                                                                                         \
+        (const float* x, const float* dy, const float* gamma, const float* mean, const float* rstd,                     \
+            const float* addend, float* dx, int64_t rows, int64_t width))                                               \
+    K(void, layerNormGradParameters,                                                                                    \
+        (const float* x, const float* dy, const float* mean, const float* rstd, const float* addendGamma,               \
+            const float* addendBeta, float* dgamma, float* dbeta, int64_t rows, int64_t width))                         \
+    K(int64_t, attentionScratchFloats, (Heads heads))                                                                   \
+    K(void, attention, (const float* qkv, float* o, float* lse, float* scratch, Heads heads, float scale))              \
+    K(int64_t, attentionGradScratchFloats, (Heads heads))                                                               \
+    K(void, attentionGrad,                                                                                              \
+        (const float* qkv, const float* o, const float* lse, const float* gradO, float* dqkv, float* scratch,           \
+            Heads heads, float scale))                                                                                  \
+    K(void, cachedAttention,                                                                                            \
+        (const float* qkv, float* cacheK, float* cacheV, const int32_t* starts, float* o, Heads heads, int64_t maxT,    \
+            float scale))                                                                                               \
+    K(void, crossEntropy,                                                                                               \
+        (const float* logits, const int32_t* targets, float* lse, float* loss, int64_t rows, int64_t v, float scale,    \
+            bool accumulate))                                                                                           \
+    K(void, crossEntropyGrad,                                                                                           \
+        (const float* logits, const float* lse, const int32_t* targets, const float* dloss, float* dlogits,             \
+            int64_t rows, int64_t v, float scale))                                                                      \
+    K(void, tokenLogLikelihood,                                                                                         \
+        (const float* logits, const int32_t* targets, float* out, int64_t rows, int64_t v))                             \
+    K(void, embedding,                                                                                                  \
+        (const int32_t* tokens, const float* table, const float* addend, float* y, int64_t rows, int64_t width))        \
+    K(void, embeddingGrad,                                                                                              \
+        (const int32_t* tokens, const float* dy, float* dtable, int64_t rows, int64_t width, int64_t vocabulary,        \
+            bool accumulate))                                                                                           \
+    K(void, squaredSum, (const float* x, int64_t count, double* out, bool accumulate))                                  \
+    K(void, adamw,                                                                                                      \
+        (float* param, const float* grad, float* m, float* v, int64_t count, const float* scalars, float weightDecay))
 
 struct Kernels {
     const char* isa;

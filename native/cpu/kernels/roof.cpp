@@ -13,23 +13,24 @@ static double now() {
     return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-// FLOP/s over about `seconds`.
+// FLOP/s over about `seconds`, each multiply-add counted as two.
 double fmaFlops(double seconds) {
-    constexpr int CHAINS = LANES == 4 ? 8 : 12;
+    constexpr int CHAINS = 10;
     constexpr int ROUNDS = 100000;
-    Vec sums[CHAINS];
-    for (int c = 0; c < CHAINS; c++) {
-        sums[c] = splat(0.001f * c);
-    }
-    Vec factor = splat(0.999f), term = splat(0.001f);
-    asm volatile("" : "+x"(factor), "+x"(term));
+    const Vec factor = splat(0.999f), term = splat(0.001f);
+    Vec a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{}, i{}, j{};
     double start = now(), elapsed = 0, flops = 0;
     while (elapsed < seconds) {
         for (int round = 0; round < ROUNDS; round++) {
-            for (int c = 0; c < CHAINS; c++) {
-                sums[c] = sums[c] * factor + term;
-                asm volatile("" : "+x"(sums[c]));
-            }
+            a = a * factor + term, b = b * factor + term, c = c * factor + term, d = d * factor + term;
+            e = e * factor + term, f = f * factor + term, g = g * factor + term, h = h * factor + term;
+            i = i * factor + term, j = j * factor + term;
+            // The chains are opaque to the compiler here, so it can neither fold rounds nor drop them.
+#if defined(__x86_64__)
+            asm volatile("" : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i), "+v"(j));
+#else
+            asm volatile("" : "+w"(a), "+w"(b), "+w"(c), "+w"(d), "+w"(e), "+w"(f), "+w"(g), "+w"(h), "+w"(i), "+w"(j));
+#endif
         }
         flops += 2.0 * LANES * CHAINS * ROUNDS;
         elapsed = now() - start;

@@ -21,6 +21,18 @@ constexpr int LANES = 4;
 typedef float Vec __attribute__((vector_size(LANES * 4)));
 typedef int32_t VecInt __attribute__((vector_size(LANES * 4)));
 
+INLINE int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+INLINE int64_t most(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+INLINE int64_t roundUp(int64_t value, int64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
 INLINE Vec splat(float value) {
     return Vec{} + value;
 }
@@ -33,6 +45,68 @@ INLINE Vec load(const float* p) {
 
 INLINE void store(float* p, Vec v) {
     std::memcpy(p, &v, sizeof v);
+}
+
+// The first n < LANES elements; zeros follow.
+INLINE Vec loadPartial(const float* p, int64_t n) {
+    Vec v{};
+    std::memcpy(&v, p, n * sizeof(float));
+    return v;
+}
+
+INLINE void storePartial(float* p, Vec v, int64_t n) {
+    std::memcpy(p, &v, n * sizeof(float));
+}
+
+INLINE Vec larger(Vec a, Vec b) {
+    return a > b ? a : b;
+}
+
+INLINE Vec smaller(Vec a, Vec b) {
+    return a < b ? a : b;
+}
+
+INLINE float sum(Vec v) {
+    float parts[LANES];
+    std::memcpy(parts, &v, sizeof v);
+    for (int width = LANES / 2; width > 0; width /= 2) {
+        for (int x = 0; x < width; x++) {
+            parts[x] += parts[x + width];
+        }
+    }
+    return parts[0];
+}
+
+INLINE float largest(Vec v) {
+    float parts[LANES];
+    std::memcpy(parts, &v, sizeof v);
+    for (int width = LANES / 2; width > 0; width /= 2) {
+        for (int x = 0; x < width; x++) {
+            parts[x] = parts[x] > parts[x + width] ? parts[x] : parts[x + width];
+        }
+    }
+    return parts[0];
+}
+
+// e^x within 1.5 ulp (Cephes' polynomial after taking out a power of two); 0 below -87.3, e^88.3 above, NaN stays.
+INLINE Vec exponential(Vec x) {
+    const Vec tiny = splat(-87.33f);
+    Vec bounded = smaller(larger(tiny, x), splat(88.37f));
+    bounded = x == x ? bounded : x;
+    const Vec magic = splat(12582912.f);
+    Vec shifted = bounded * 1.44269504f + magic;
+    Vec power = shifted - magic;
+    Vec r = bounded - power * 0.693359375f + power * 2.12194440e-4f;
+    Vec p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.f;
+    VecInt bits = ((VecInt)shifted - (VecInt)magic + 127) << 23;
+    Vec result = p * (Vec)bits;
+    return x < tiny ? Vec{} : result;
 }
 
 }  // namespace BRAZIER_ISA

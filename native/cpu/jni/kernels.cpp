@@ -1,0 +1,160 @@
+// One line per kernel: refuse absent operands, then call the instance chosen at load.
+#include "kernels/kernels.h"
+
+#include "support.h"
+
+using namespace brazier;
+
+#define REQUIRE(name, ...)                           \
+    if (refuseNull(env, #name, {__VA_ARGS__})) {     \
+        return;                                      \
+    }
+
+CPU_NATIVE(void, fill)(JNIEnv* env, jclass, jlong dst, jlong count, jfloat value) {
+    REQUIRE(fill, dst)
+    kernels().fill(Address{dst}, count, value);
+}
+
+CPU_NATIVE(void, gelu)(JNIEnv* env, jclass, jlong x, jlong y, jlong count) {
+    REQUIRE(gelu, x, y)
+    kernels().gelu(Address{x}, Address{y}, count);
+}
+
+CPU_NATIVE(void, geluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlong count) {
+    REQUIRE(geluGrad, x, dy, dx)
+    kernels().geluGrad(Address{x}, Address{dy}, Address{dx}, count);
+}
+
+CPU_NATIVE(void, add)(JNIEnv* env, jclass, jlong a, jlong b, jlong y, jlong count) {
+    REQUIRE(add, a, b, y)
+    kernels().add(Address{a}, Address{b}, Address{y}, count);
+}
+
+CPU_NATIVE(void, addInto)(JNIEnv* env, jclass, jlong dst, jlong src, jlong count) {
+    REQUIRE(addInto, dst, src)
+    kernels().add(Address{dst}, Address{src}, Address{dst}, count);
+}
+
+CPU_NATIVE(void, scale)(JNIEnv* env, jclass, jlong x, jlong y, jlong count, jfloat factor) {
+    REQUIRE(scale, x, y)
+    kernels().scale(Address{x}, Address{y}, count, factor);
+}
+
+CPU_NATIVE(void, sumRows)(JNIEnv* env, jclass, jlong x, jlong addend, jlong y, jlong rows, jlong width) {
+    REQUIRE(sumRows, x, y)
+    kernels().sumRows(Address{x}, Address{addend}, Address{y}, rows, width);
+}
+
+CPU_NATIVE(void, dropout)
+(JNIEnv* env, jclass, jlong x, jlong y, jlong count, jfloat rate, jlong rng, jlong streamId, jlong rowWidth) {
+    REQUIRE(dropout, x, y, rng)
+    kernels().dropout(Address{x}, Address{y}, count, rate, Address{rng}, streamId, rowWidth);
+}
+
+CPU_NATIVE(jboolean, allFinite)(JNIEnv* env, jclass, jlong x, jlong count) {
+    return refuseNull(env, "allFinite", {x}) ? JNI_FALSE : static_cast<jboolean>(kernels().allFinite(Address{x}, count));
+}
+
+CPU_NATIVE(void, layerNorm)
+(JNIEnv* env, jclass, jlong x, jlong gamma, jlong beta, jlong y, jlong mean, jlong rstd, jlong rows, jlong width,
+    jfloat eps) {
+    REQUIRE(layerNorm, x, gamma, beta, y, mean, rstd)
+    kernels().layerNorm(
+        Address{x}, Address{gamma}, Address{beta}, Address{y}, Address{mean}, Address{rstd}, rows, width, eps);
+}
+
+CPU_NATIVE(void, layerNormGradInput)
+(JNIEnv* env, jclass, jlong x, jlong dy, jlong gamma, jlong mean, jlong rstd, jlong addend, jlong dx, jlong rows,
+    jlong width) {
+    REQUIRE(layerNormGradInput, x, dy, gamma, mean, rstd, dx)
+    kernels().layerNormGradInput(Address{x}, Address{dy}, Address{gamma}, Address{mean}, Address{rstd}, Address{addend},
+        Address{dx}, rows, width);
+}
+
+CPU_NATIVE(void, layerNormGradParameters)
+(JNIEnv* env, jclass, jlong x, jlong dy, jlong mean, jlong rstd, jlong addendGamma, jlong addendBeta, jlong dgamma,
+    jlong dbeta, jlong rows, jlong width) {
+    REQUIRE(layerNormGradParameters, x, dy, mean, rstd, dgamma, dbeta)
+    kernels().layerNormGradParameters(Address{x}, Address{dy}, Address{mean}, Address{rstd}, Address{addendGamma},
+        Address{addendBeta}, Address{dgamma}, Address{dbeta}, rows, width);
+}
+
+CPU_NATIVE(jlong, attentionScratchBytes)
+(JNIEnv*, jclass, jint b, jint t, jint h, jint hkv, jint k, jint maxThreads) {
+    return 4 * maxThreads * kernels().attentionScratchFloats({b, t, h, hkv, k});
+}
+
+CPU_NATIVE(void, attention)
+(JNIEnv* env, jclass, jlong qkv, jlong o, jlong lse, jlong scratch, jint b, jint t, jint h, jint hkv, jint k,
+    jfloat scale) {
+    REQUIRE(attention, qkv, o, lse, scratch)
+    kernels().attention(Address{qkv}, Address{o}, Address{lse}, Address{scratch}, {b, t, h, hkv, k}, scale);
+}
+
+CPU_NATIVE(jlong, attentionGradScratchBytes)
+(JNIEnv*, jclass, jint b, jint t, jint h, jint hkv, jint k, jint maxThreads) {
+    return 4 * maxThreads * kernels().attentionGradScratchFloats({b, t, h, hkv, k});
+}
+
+CPU_NATIVE(void, attentionGrad)
+(JNIEnv* env, jclass, jlong qkv, jlong o, jlong lse, jlong gradO, jlong dqkv, jlong scratch, jint b, jint t, jint h,
+    jint hkv, jint k, jfloat scale) {
+    REQUIRE(attentionGrad, qkv, o, lse, gradO, dqkv, scratch)
+    kernels().attentionGrad(Address{qkv}, Address{o}, Address{lse}, Address{gradO}, Address{dqkv}, Address{scratch},
+        {b, t, h, hkv, k}, scale);
+}
+
+CPU_NATIVE(void, cachedAttention)
+(JNIEnv* env, jclass, jlong qkv, jlong cacheK, jlong cacheV, jlong starts, jlong o, jint b, jint t, jint h, jint hkv,
+    jint k, jint maxT, jfloat scale) {
+    REQUIRE(cachedAttention, qkv, cacheK, cacheV, starts, o)
+    kernels().cachedAttention(Address{qkv}, Address{cacheK}, Address{cacheV}, Address{starts}, Address{o},
+        {b, t, h, hkv, k}, maxT, scale);
+}
+
+CPU_NATIVE(void, crossEntropy)
+(JNIEnv* env, jclass, jlong logits, jlong targets, jlong lse, jlong loss, jlong rows, jlong v, jfloat scale,
+    jboolean accumulate) {
+    REQUIRE(crossEntropy, logits, targets, lse, loss)
+    kernels().crossEntropy(
+        Address{logits}, Address{targets}, Address{lse}, Address{loss}, rows, v, scale, accumulate != 0);
+}
+
+CPU_NATIVE(void, crossEntropyGrad)
+(JNIEnv* env, jclass, jlong logits, jlong lse, jlong targets, jlong dloss, jlong dlogits, jlong rows, jlong v,
+    jfloat scale) {
+    REQUIRE(crossEntropyGrad, logits, lse, targets, dloss, dlogits)
+    kernels().crossEntropyGrad(
+        Address{logits}, Address{lse}, Address{targets}, Address{dloss}, Address{dlogits}, rows, v, scale);
+}
+
+CPU_NATIVE(void, tokenLogLikelihood)
+(JNIEnv* env, jclass, jlong logits, jlong targets, jlong out, jlong rows, jlong v) {
+    REQUIRE(tokenLogLikelihood, logits, targets, out)
+    kernels().tokenLogLikelihood(Address{logits}, Address{targets}, Address{out}, rows, v);
+}
+
+CPU_NATIVE(void, embedding)
+(JNIEnv* env, jclass, jlong tokens, jlong table, jlong addend, jlong y, jlong rows, jlong width) {
+    REQUIRE(embedding, tokens, table, y)
+    kernels().embedding(Address{tokens}, Address{table}, Address{addend}, Address{y}, rows, width);
+}
+
+CPU_NATIVE(void, embeddingGrad)
+(JNIEnv* env, jclass, jlong tokens, jlong dy, jlong dtable, jlong rows, jlong width, jlong vocabulary,
+    jboolean accumulate) {
+    REQUIRE(embeddingGrad, tokens, dy, dtable)
+    kernels().embeddingGrad(Address{tokens}, Address{dy}, Address{dtable}, rows, width, vocabulary, accumulate != 0);
+}
+
+CPU_NATIVE(void, squaredSum)(JNIEnv* env, jclass, jlong x, jlong count, jlong out, jboolean accumulate) {
+    REQUIRE(squaredSum, x, out)
+    kernels().squaredSum(Address{x}, count, Address{out}, accumulate != 0);
+}
+
+CPU_NATIVE(void, adamw)
+(JNIEnv* env, jclass, jlong param, jlong grad, jlong m, jlong v, jlong count, jlong scalars, jfloat weightDecay) {
+    REQUIRE(adamw, param, grad, m, v, scalars)
+    kernels().adamw(
+        Address{param}, Address{grad}, Address{m}, Address{v}, count, Address{scalars}, weightDecay);
+}

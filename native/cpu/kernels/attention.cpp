@@ -1,0 +1,184 @@
+// Causal multi-head attention and its gradient (grouped queries allowed). A task is one (row of the batch, key head); it
+// walks blocks of query rows and holds one strip of scores [ROWS, T] at a time, cut off at the diagonal.
+#include <math.h>
+
+#include "kernels.h"
+#include "parallel.h"
+#include "tile.h"
+
+namespace brazier {
+namespace BRAZIER_ISA {
+
+constexpr int64_t ROWS = 4 * TILE_ROWS;
+
+// Where a task's operands start and how far apart their tokens lie.
+struct Task {
+    int64_t row, keyHead, perKey, stride, outStride;
+    int64_t qOffset, kOffset, vOffset;
+
+    __attribute__((always_inline)) Task(const Heads& s, int64_t index)
+        : row(index / s.hkv),
+          keyHead(index % s.hkv),
+          perKey(s.h / s.hkv),
+          stride((s.h + 2 * s.hkv) * s.k),
+          outStride(s.h * s.k),
+          qOffset(row * s.t * stride),
+          kOffset(qOffset + (s.h + keyHead) * s.k),
+          vOffset(kOffset + s.hkv * s.k) {}
+};
+
+INLINE int64_t scoreStride(const Heads& s) {
+    return roundUp(s.t, TILE_VECTORS * LANES);
+}
+
+INLINE int64_t floatsPerThread(const Heads& s, int64_t transposed, int64_t strips) {
+    return scoreStride(s) * (transposed * s.k + strips * ROWS);
+}
+
+int64_t attentionScratchFloats(Heads s) {
+    return floatsPerThread(s, 1, 1);
+}
+
+int64_t attentionGradScratchFloats(Heads s) {
+    return floatsPerThread(s, 2, 2);
+}
+
+INLINE int64_t touchedFloats(const Heads& s) {
+    return s.b * s.h * s.t * (s.t + 4 * s.k);
+}
+
+// scores[0..valid) -> exp(scale scores - top), zeros up to `padded`; returns the sum, and top through the pointer.
+INLINE float softmaxRow(float* scores, int64_t valid, int64_t padded, float scale, float* top) {
+    for (int64_t i = valid; i < roundUp(valid, LANES); i++) {
+        scores[i] = -INFINITY;
+    }
+    Vec tops = splat(-INFINITY);
+    for (int64_t i = 0; i < valid; i += LANES) {
+        tops = larger(load(scores + i), tops);
+    }
+    float highest = largest(tops) * scale;
+    Vec sums{};
+    int64_t i = 0;
+    for (; i < valid; i += LANES) {
+        Vec p = exponential(load(scores + i) * scale - highest);
+        store(scores + i, p);
+        sums += p;
+    }
+    for (; i < padded; i += LANES) {
+        store(scores + i, Vec{});
+    }
+    *top = highest;
+    return sum(sums);
+}
+
+INLINE void scaleRow(float* p, int64_t count, float factor) {
+    for (int64_t i = 0; i < count; i++) {
+        p[i] *= factor;
+    }
+}
+
+// o = softmax(scale q k^T, causal) v; lse[B, H, T] = log of each row's sum of exp(scale q k^T).
+void attention(const float* qkv, float* o, float* lse, float* scratch, Heads s, float scale) {
+    const int64_t scores = scoreStride(s), own = floatsPerThread(s, 1, 1);
+    parallelFor(s.b * s.hkv, touchedFloats(s), [=](int64_t index) {
+        Task task(s, index);
+        float* keys = scratch + omp_get_thread_num() * own;
+        float* strip = keys + s.k * scores;
+        transpose(qkv + task.kOffset, task.stride, s.t, s.k, keys, scores, scores);
+        for (int64_t x = 0; x < task.perKey; x++) {
+            int64_t head = task.keyHead * task.perKey + x;
+            const float* q = qkv + task.qOffset + head * s.k;
+            float* out = o + task.row * s.t * task.outStride + head * s.k;
+            float* sums = lse + (task.row * s.h + head) * s.t;
+            for (int64_t from = 0; from < s.t; from += ROWS) {
+                int64_t rows = least(ROWS, s.t - from), seen = from + rows, padded = roundUp(seen, LANES);
+                float* block = out + from * task.outStride;
+                multiply(rows, padded, s.k, {q + from * task.stride, task.stride, 1}, keys, scores, strip, scores, false);
+                float factors[ROWS];
+                for (int64_t r = 0; r < rows; r++) {
+                    float top;
+                    float total = softmaxRow(strip + r * scores, from + r + 1, padded, scale, &top);
+                    sums[from + r] = top + logf(total);
+                    factors[r] = 1.f / total;
+                }
+                multiply(rows, s.k, seen, {strip, scores, 1}, qkv + task.vOffset, task.stride, block, task.outStride,
+                    false);
+                for (int64_t r = 0; r < rows; r++) {
+                    scaleRow(block + r * task.outStride, s.k, factors[r]);
+                }
+            }
+        }
+    });
+}
+
+// p: scores -> exp(scale scores - lse); dp: dO v^T -> dS = p (dp - delta) scale; both 0 after `valid`.
+INLINE void gradientRow(float* p, float* dp, int64_t valid, int64_t padded, float scale, float lse, float delta) {
+    for (int64_t i = valid; i < roundUp(valid, LANES); i++) {
+        p[i] = -INFINITY;
+        dp[i] = 0;
+    }
+    int64_t i = 0;
+    for (; i < valid; i += LANES) {
+        Vec probability = exponential(load(p + i) * scale - lse);
+        store(p + i, probability);
+        store(dp + i, probability * (load(dp + i) - delta) * scale);
+    }
+    for (; i < padded; i += LANES) {
+        store(p + i, Vec{});
+        store(dp + i, Vec{});
+    }
+}
+
+INLINE float dot(const float* a, const float* b, int64_t count) {
+    Vec sums{};
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        sums += load(a + i) * load(b + i);
+    }
+    if (i < count) {
+        sums += loadPartial(a + i, count - i) * loadPartial(b + i, count - i);
+    }
+    return sum(sums);
+}
+
+// With p recomputed from lse and delta = rowsum(dO o): dv = p^T dO, dS = p (dO v^T - delta) scale, dq = dS k, dk = dS^T q.
+void attentionGrad(const float* qkv, const float* o, const float* lse, const float* gradO, float* dqkv, float* scratch,
+    Heads s, float scale) {
+    const int64_t scores = scoreStride(s), own = floatsPerThread(s, 2, 2);
+    parallelFor(s.b * s.hkv, 2 * touchedFloats(s), [=](int64_t index) {
+        Task task(s, index);
+        float* keys = scratch + omp_get_thread_num() * own;
+        float *values = keys + s.k * scores, *p = values + s.k * scores, *dp = p + ROWS * scores;
+        transpose(qkv + task.kOffset, task.stride, s.t, s.k, keys, scores, scores);
+        transpose(qkv + task.vOffset, task.stride, s.t, s.k, values, scores, scores);
+        float *dk = dqkv + task.kOffset, *dv = dqkv + task.vOffset;
+        for (int64_t t = 0; t < s.t; t++) {
+            std::memset(dk + t * task.stride, 0, s.k * sizeof(float));
+            std::memset(dv + t * task.stride, 0, s.k * sizeof(float));
+        }
+        for (int64_t x = 0; x < task.perKey; x++) {
+            int64_t head = task.keyHead * task.perKey + x;
+            int64_t outOffset = task.row * s.t * task.outStride + head * s.k;
+            const float* sums = lse + (task.row * s.h + head) * s.t;
+            for (int64_t from = 0; from < s.t; from += ROWS) {
+                int64_t rows = least(ROWS, s.t - from), seen = from + rows, padded = roundUp(seen, LANES);
+                int64_t at = task.qOffset + head * s.k + from * task.stride;
+                int64_t outAt = outOffset + from * task.outStride;
+                const float *q = qkv + at, *out = o + outAt, *dOut = gradO + outAt;
+                multiply(rows, padded, s.k, {q, task.stride, 1}, keys, scores, p, scores, false);
+                multiply(rows, padded, s.k, {dOut, task.outStride, 1}, values, scores, dp, scores, false);
+                for (int64_t r = 0; r < rows; r++) {
+                    float delta = dot(out + r * task.outStride, dOut + r * task.outStride, s.k);
+                    gradientRow(p + r * scores, dp + r * scores, from + r + 1, padded, scale, sums[from + r], delta);
+                }
+                multiply(seen, s.k, rows, {p, 1, scores}, dOut, task.outStride, dv, task.stride, true);
+                multiply(seen, s.k, rows, {dp, 1, scores}, q, task.stride, dk, task.stride, true);
+                multiply(rows, s.k, seen, {dp, scores, 1}, qkv + task.kOffset, task.stride, dqkv + at, task.stride,
+                    false);
+            }
+        }
+    });
+}
+
+}  // namespace BRAZIER_ISA
+}  // namespace brazier

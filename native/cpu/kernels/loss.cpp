@@ -1,0 +1,84 @@
+// Softmax cross-entropy over rows of logits [rows, v]; probabilities are never stored.
+#include <math.h>
+
+#include "kernels.h"
+#include "parallel.h"
+
+namespace brazier {
+namespace BRAZIER_ISA {
+
+// log(sum(exp(row))), by the largest element and one pass of exponentials while the row is in cache.
+INLINE float logSumExp(const float* row, int64_t v) {
+    Vec tops[4] = {splat(-INFINITY), splat(-INFINITY), splat(-INFINITY), splat(-INFINITY)};
+    int64_t i = 0;
+    for (; i + 4 * LANES <= v; i += 4 * LANES) {
+        for (int part = 0; part < 4; part++) {
+            tops[part] = larger(load(row + i + part * LANES), tops[part]);
+        }
+    }
+    float top = largest(larger(larger(tops[0], tops[1]), larger(tops[2], tops[3])));
+    for (; i < v; i++) {
+        top = row[i] > top ? row[i] : top;
+    }
+    Vec sums[2] = {};
+    for (i = 0; i + 2 * LANES <= v; i += 2 * LANES) {
+        sums[0] += exponential(load(row + i) - top);
+        sums[1] += exponential(load(row + i + LANES) - top);
+    }
+    for (; i + LANES <= v; i += LANES) {
+        sums[0] += exponential(load(row + i) - top);
+    }
+    float total = sum(sums[0] + sums[1]);
+    if (i < v) {
+        Vec last = exponential(loadPartial(row + i, v - i) - top);
+        for (int64_t x = 0; x < v - i; x++) {
+            total += last[x];
+        }
+    }
+    return top + logf(total);
+}
+
+void crossEntropy(const float* logits, const int32_t* targets, float* lse, float* loss, int64_t rows, int64_t v,
+    float scale, bool accumulate) {
+    parallelFor(rows, rows * v, [=](int64_t row) { lse[row] = logSumExp(logits + row * v, v); });
+    double total = 0;
+    for (int64_t row = 0; row < rows; row++) {
+        if (targets[row] >= 0) {
+            total += lse[row] - logits[row * v + targets[row]];
+        }
+    }
+    loss[0] = static_cast<float>(scale * total) + (accumulate ? loss[0] : 0.f);
+}
+
+void crossEntropyGrad(const float* logits, const float* lse, const int32_t* targets, const float* dloss, float* dlogits,
+    int64_t rows, int64_t v, float scale) {
+    float factor = scale * dloss[0];
+    parallelFor(rows, rows * v, [=](int64_t row) __attribute__((always_inline)) {
+        const float* in = logits + row * v;
+        float* out = dlogits + row * v;
+        if (targets[row] < 0) {
+            std::memset(out, 0, v * sizeof(float));
+            return;
+        }
+        float denominator = lse[row];
+        vectorLoop(
+            0, v,
+            [=](int64_t i) __attribute__((always_inline)) {
+                store(out + i, exponential(load(in + i) - denominator) * factor);
+            },
+            [=](int64_t i, int64_t n) __attribute__((always_inline)) {
+                storePartial(out + i, exponential(loadPartial(in + i, n) - denominator) * factor, n);
+            });
+        out[targets[row]] -= factor;
+    });
+}
+
+void tokenLogLikelihood(const float* logits, const int32_t* targets, float* out, int64_t rows, int64_t v) {
+    parallelFor(rows, rows * v, [=](int64_t row) {
+        const float* in = logits + row * v;
+        out[row] = targets[row] < 0 ? 0.f : in[targets[row]] - logSumExp(in, v);
+    });
+}
+
+}  // namespace BRAZIER_ISA
+}  // namespace brazier
