@@ -55,6 +55,7 @@ final class MemoryPlanner {
     private final class Placer {
         private final Program program;
         private final Map<Value, Slice> slices;
+        private final Set<Value> bound;
         private final Map<Value, Integer> lastUse = new HashMap<>();
         private final Map<Value, Instruction> definitions = new HashMap<>();
         private final Map<Slice, Set<Value>> holders = new HashMap<>();
@@ -64,6 +65,7 @@ final class MemoryPlanner {
             this.program = program;
             this.free = new FreeList(temporaries);
             this.slices = new HashMap<>(bound);
+            this.bound = Set.copyOf(bound.keySet());
             for (int x = 0; x < program.instructions().size(); x++) {
                 Instruction i = program.instructions().get(x);
                 for (Value v : i.inputs()) {
@@ -83,10 +85,8 @@ final class MemoryPlanner {
                     throw new AssertionError("input " + v + " of " + program.name() + " has no place");
                 }
             }
-            for (Value v : program.outputs()) {
-                if (slices.containsKey(v) && definitions.containsKey(v)) {
-                    carryBack(v);
-                }
+            for (Instruction i : program.instructions()) {
+                i.outputs().stream().filter(bound::contains).forEach(this::carryBack);
             }
             List<Optional<Slice>> workspaces = new ArrayList<>();
             for (int x = 0; x < program.instructions().size(); x++) {
@@ -96,7 +96,7 @@ final class MemoryPlanner {
             return new Segment(program, slices, workspaces);
         }
 
-        /** Gives the place of a bound output to the values it is built up from in place. */
+        /** Gives the place of a bound value to the values it is built up from in place. */
         private void carryBack(Value v) {
             Instruction i = definitions.get(v);
             int at = program.instructions().indexOf(i);
