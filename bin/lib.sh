@@ -69,7 +69,7 @@ maven() {
     local log="$ROOT/target/$1.log"
     shift
     (cd "$ROOT" && mvn -B -ntp "$@") >"$log" 2>&1 || {
-        grep -E '^\[ERROR\]|error:' "$log" | head -40 >&2 || tail -40 "$log" >&2
+        grep -E '^\[ERROR\]|error:' "$log" | awk '!seen[$0]++' | head -15 >&2 || tail -40 "$log" >&2
         die "The build failed: see $log"
     }
 }
