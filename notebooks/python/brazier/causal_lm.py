@@ -1,0 +1,66 @@
+"""GPT-style language models: the estimator, its model and what a training run tells about itself."""
+import sys
+
+from pyspark.ml.wrapper import JavaEstimator, JavaModel
+
+from brazier.stage import JAVA_PACKAGE, Stage
+
+
+class CausalLM(Stage, JavaEstimator):
+    """Trains a GPT on a column of text, or goes on with a trained one (`initialModel`). `explainParams()` lists its params."""
+
+    def __init__(self, **params):
+        super().__init__()
+        self._java_obj = self._new_java_obj(f"{JAVA_PACKAGE}.CausalLM", self.uid)
+        self._create_params_from_java()
+        self.setParams(**params)
+
+    def _create_model(self, java_model):
+        return CausalLMModel(java_model)
+
+
+class CausalLMModel(Stage, JavaModel):
+    """A trained model: `transform` continues texts or scores them, by the param `task`."""
+
+    @property
+    def summary(self):
+        """What happened during training; only a model that `fit` has just made has one."""
+        return CausalLMSummary(self._java_obj.summary())
+
+
+class CausalLMSummary:
+    """Losses are in nats per token, times in seconds."""
+
+    def __init__(self, java_summary):
+        self._java = java_summary
+
+    @property
+    def lossHistory(self):
+        """The training loss of each step, as a list."""
+        return list(self._java.lossHistory())
+
+    @property
+    def history(self):
+        """A pandas DataFrame with one row a step."""
+        return _frame(self._java.steps(), "step", "loss", "gradientNorm", "learningRate", "tokens", "seconds")
+
+    @property
+    def evaluations(self):
+        """A pandas DataFrame with one row for each measurement on the validation split."""
+        return _frame(self._java.evaluations(), "step", "loss", "perplexity")
+
+    def __getattr__(self, name):
+        if name not in ("numSteps", "validationLoss", "validationPerplexity", "tokensPerSecond", "modelFlopsUtilization",
+                        "trainingSeconds", "numRestarts"):
+            raise AttributeError(f"CausalLMSummary has no attribute {name}")
+        return getattr(self._java, name)()
+
+
+def _frame(java_records, *fields):
+    import pandas  # here, because it is needed for nothing else
+
+    return pandas.DataFrame([[getattr(record, field)() for field in fields] for record in java_records], columns=fields)
+
+
+# Pipelines that are loaded look for a stage's Python class in the module that is named like its Java package.
+sys.modules[JAVA_PACKAGE] = sys.modules[__name__]
