@@ -1,0 +1,168 @@
+package io.brazier.train;
+
+import io.brazier.collective.Communicator;
+import io.brazier.cpu.CpuNative;
+import java.nio.ByteBuffer;
+import java.nio.IntBuffer;
+
+/**
+ * Batches whose rows lie with any rank. For each micro-batch all ranks know, from the order of samples and the number of tokens that
+ * each rank owns, who needs what from whom; one all-to-all moves just that, and no request is sent.
+ */
+public final class ExchangedBatches implements BatchSource {
+    private final Communicator communicator;
+    private final TokenStore store;
+    private final SampleOrder order;
+    private final int batchSize;
+    private final int rows;
+    private final int sampleTokens;
+    private final long[] firstToken;
+    private final long bufferBytes;
+    private final long sendAddress;
+    private final long receiveAddress;
+    private final IntBuffer send;
+    private final IntBuffer receive;
+
+    /** Visits the pieces of one rank's rows, in order. */
+    private interface PieceVisitor {
+        void visit(int owner, long offsetInStore, int count);
+    }
+
+    /** First tokens of the rows of a rank; -1 for a row that does not exist. */
+    private interface Rows {
+        long start(int rank, int row);
+    }
+
+    /** Collective: ranks tell one another how many tokens they own. The store is closed with this. */
+    public ExchangedBatches(
+            Communicator communicator, TokenStore store, TrainingConfig config, double validationFraction) {
+        this.communicator = communicator;
+        this.store = store;
+        this.batchSize = config.batchSize();
+        this.rows = config.microBatchSize(communicator.size());
+        this.sampleTokens = config.sequenceLength() + 1;
+        this.firstToken = firstTokens(communicator, store.numTokens());
+        this.order = new SampleOrder(
+                firstToken[communicator.size()], validationFraction, config.sequenceLength(), config.seed());
+        // A rank may have to send every row of the micro-batch.
+        this.bufferBytes = (long) Integer.BYTES * rows * sampleTokens * communicator.size();
+        this.sendAddress = CpuNative.allocate(bufferBytes);
+        this.receiveAddress = CpuNative.allocate(bufferBytes);
+        this.send = CpuNative.wrap(sendAddress, Math.toIntExact(bufferBytes)).asIntBuffer();
+        this.receive =
+                CpuNative.wrap(receiveAddress, Math.toIntExact(bufferBytes)).asIntBuffer();
+    }
+
+    private static long[] firstTokens(Communicator communicator, long numTokens) {
+        byte[] mine = ByteBuffer.allocate(Long.BYTES).putLong(numTokens).array();
+        byte[][] all = communicator.allGatherBytes(mine);
+        long[] first = new long[all.length + 1];
+        for (int r = 0; r < all.length; r++) {
+            first[r + 1] = first[r] + ByteBuffer.wrap(all[r]).getLong();
+        }
+        return first;
+    }
+
+    /** Tokens of all ranks. */
+    public long numTokens() {
+        return firstToken[communicator.size()];
+    }
+
+    @Override
+    public long numTrainingSamples() {
+        return order.windowsPerEpoch();
+    }
+
+    @Override
+    public long numValidationSamples() {
+        return order.numValidationSamples();
+    }
+
+    @Override
+    public void readTraining(long step, int microBatch, IntBuffer tokens, IntBuffer targets) {
+        exchange(
+                (rank, row) -> order.trainingStart(
+                        step * batchSize + ((long) microBatch * communicator.size() + rank) * rows + row),
+                tokens,
+                targets);
+    }
+
+    @Override
+    public void readValidation(int x, IntBuffer tokens, IntBuffer targets) {
+        exchange(
+                (rank, row) -> {
+                    long sample = ((long) x * communicator.size() + rank) * rows + row;
+                    return sample < order.numValidationSamples() ? order.validationStart(sample) : -1;
+                },
+                tokens,
+                targets);
+    }
+
+    private void exchange(Rows starts, IntBuffer tokens, IntBuffer targets) {
+        int size = communicator.size();
+        long[] sendBytes = new long[size];
+        long[] receiveBytes = new long[size];
+        send.clear();
+        for (int rank = 0; rank < size; rank++) {
+            int receiver = rank;
+            for (int row = 0; row < rows; row++) {
+                pieces(starts.start(rank, row), (owner, offset, count) -> {
+                    if (owner == communicator.rank()) {
+                        store.read(offset, send.slice(send.position(), count));
+                        send.position(send.position() + count);
+                        sendBytes[receiver] += (long) count * Integer.BYTES;
+                    }
+                    if (receiver == communicator.rank()) {
+                        receiveBytes[owner] += (long) count * Integer.BYTES;
+                    }
+                });
+            }
+        }
+        communicator
+                .allToAll(sendAddress, sendBytes, receiveAddress, receiveBytes)
+                .await();
+        unpack(starts, receiveBytes, tokens, targets);
+    }
+
+    private void unpack(Rows starts, long[] receiveBytes, IntBuffer tokens, IntBuffer targets) {
+        int[] next = new int[receiveBytes.length];
+        for (int r = 1; r < next.length; r++) {
+            next[r] = next[r - 1] + (int) (receiveBytes[r - 1] / Integer.BYTES);
+        }
+        IntBuffer sample = IntBuffer.allocate(sampleTokens);
+        for (int row = 0; row < rows; row++) {
+            long start = starts.start(communicator.rank(), row);
+            sample.clear();
+            pieces(start, (owner, offset, count) -> {
+                sample.put(receive.slice(next[owner], count));
+                next[owner] += count;
+            });
+            for (int t = 0; t + 1 < sampleTokens; t++) {
+                tokens.put(start < 0 ? 0 : sample.get(t));
+                targets.put(start < 0 ? -1 : sample.get(t + 1));
+            }
+        }
+    }
+
+    /** The sample that starts at a token of the stream, piece by piece with the rank that owns each. */
+    private void pieces(long start, PieceVisitor visitor) {
+        if (start < 0) {
+            return;
+        }
+        long end = start + sampleTokens;
+        for (int owner = 0; owner < communicator.size(); owner++) {
+            long from = Math.max(start, firstToken[owner]);
+            long to = Math.min(end, firstToken[owner + 1]);
+            if (from < to) {
+                visitor.visit(owner, from - firstToken[owner], (int) (to - from));
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        CpuNative.free(sendAddress, bufferBytes);
+        CpuNative.free(receiveAddress, bufferBytes);
+        store.close();
+    }
+}
