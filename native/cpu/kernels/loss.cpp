@@ -20,22 +20,29 @@ INLINE float logSumExp(const float* row, int64_t v) {
     for (; i < v; i++) {
         top = row[i] > top ? row[i] : top;
     }
-    Vec sums[2] = {};
-    for (i = 0; i + 2 * LANES <= v; i += 2 * LANES) {
-        sums[0] += exponential(load(row + i) - top);
-        sums[1] += exponential(load(row + i + LANES) - top);
+    // A long row is summed in blocks, so that fp32 lanes never add a small term to a large sum.
+    constexpr int64_t BLOCK = 2048;
+    double total = 0;
+    int64_t whole = v / LANES * LANES;
+    for (int64_t from = 0; from < whole; from += BLOCK) {
+        int64_t end = least(whole, from + BLOCK);
+        Vec sums[2] = {};
+        for (i = from; i + 2 * LANES <= end; i += 2 * LANES) {
+            sums[0] += exponential(load(row + i) - top);
+            sums[1] += exponential(load(row + i + LANES) - top);
+        }
+        if (i < end) {
+            sums[0] += exponential(load(row + i) - top);
+        }
+        total += sum(sums[0] + sums[1]);
     }
-    for (; i + LANES <= v; i += LANES) {
-        sums[0] += exponential(load(row + i) - top);
-    }
-    float total = sum(sums[0] + sums[1]);
-    if (i < v) {
-        Vec last = exponential(loadPartial(row + i, v - i) - top);
-        for (int64_t x = 0; x < v - i; x++) {
+    if (whole < v) {
+        Vec last = exponential(loadPartial(row + whole, v - whole) - top);
+        for (int64_t x = 0; x < v - whole; x++) {
             total += last[x];
         }
     }
-    return top + logf(total);
+    return top + static_cast<float>(log(total));
 }
 
 void crossEntropy(const float* logits, const int32_t* targets, float* lse, float* loss, int64_t rows, int64_t v,
