@@ -1,6 +1,7 @@
 """GPT-style language models: the estimator, its model and what a training run tells about itself."""
 import sys
 
+from pyspark import SparkContext
 from pyspark.ml.wrapper import JavaEstimator, JavaModel
 
 from brazier.stage import JAVA_PACKAGE, Stage
@@ -21,6 +22,16 @@ class CausalLM(Stage, JavaEstimator):
 
 class CausalLMModel(Stage, JavaModel):
     """A trained model: `transform` continues texts or scores them, by the param `task`."""
+
+    @classmethod
+    def fromHuggingFace(cls, directory):
+        """A model from a directory in Hugging Face layout, on any file system that Spark's driver reads."""
+        jvm = SparkContext._active_spark_context._jvm
+        return cls(getattr(jvm, f"{JAVA_PACKAGE}.CausalLMModel").fromHuggingFace(str(directory)))
+
+    def exportTo(self, directory):
+        """Copies the model's files, in Hugging Face layout, to a directory."""
+        self._java_obj.exportTo(str(directory), SparkContext._active_spark_context._jsc.hadoopConfiguration())
 
     @property
     def summary(self):

@@ -6,12 +6,18 @@ from pyspark.ml.util import JavaMLReadable, JavaMLReader, JavaMLWritable
 
 JAVA_PACKAGE = "io.brazier.spark.ml"
 
+
+def to_strings(value):
+    # A default comes as a Java array, which MLlib's own converter does not take.
+    return TypeConverters.toListString(value if isinstance(value, str) else list(value))
+
+
 CONVERTERS = {
     "IntParam": TypeConverters.toInt,
     "LongParam": TypeConverters.toInt,
     "DoubleParam": TypeConverters.toFloat,
     "BooleanParam": TypeConverters.toBoolean,
-    "StringArrayParam": TypeConverters.toListString,
+    "StringArrayParam": to_strings,
 }
 
 

@@ -62,6 +62,19 @@ class BrazierTest(unittest.TestCase):
             self.assertEqual(expected, self.scores(brazier.CausalLMModel.load(f"{folder}/model")))
             self.assertEqual(expected, self.scores(PipelineModel.load(f"{folder}/pipeline")))
 
+    def test_hugging_face_layout_goes_out_and_comes_in(self):
+        model = self.estimator().fit(self.rows).setTask("score").setLogLikelihoodCol("score")
+        with tempfile.TemporaryDirectory() as folder:
+            model.exportTo(folder)
+            again = brazier.CausalLMModel.fromHuggingFace(folder).setTask("score").setLogLikelihoodCol("score")
+            self.assertEqual(self.scores(model), self.scores(again))
+
+    def test_texts_that_stop_are_a_list(self):
+        self.assertEqual([], self.estimator().getStop())
+        self.assertEqual(["."], self.estimator(stop=["."]).getStop())
+        with self.assertRaises(TypeError):
+            self.estimator(stop=".")
+
     def scores(self, model):
         return [row.score for row in model.transform(self.rows.limit(4)).collect()]
 
