@@ -102,6 +102,11 @@ public final class SparkCluster implements AutoCloseable {
         executor.destroyForcibly();
     }
 
+    /** Stops an executor with SIGSTOP: it lives and says nothing. */
+    public void freeze(ProcessHandle executor) throws IOException, InterruptedException {
+        new ProcessBuilder("kill", "-STOP", "" + executor.pid()).start().waitFor();
+    }
+
     /** Starts a driver JVM that runs the main class through SparkSubmit against this cluster; its output goes to log. */
     public Process submit(Class<?> main, Map<String, String> conf, Path log, String... arguments) throws IOException {
         List<String> command = new ArrayList<>(List.of("--master", masterUrl(), "--class", main.getName()));
@@ -160,8 +165,11 @@ public final class SparkCluster implements AutoCloseable {
     }
 
     private Process launch(Path log, String main, List<String> arguments) throws IOException {
-        List<String> command =
-                new ArrayList<>(List.of(ProcessHandle.current().info().command().orElse("java"), "-Xmx768m", "-cp"));
+        List<String> command = new ArrayList<>(List.of(
+                ProcessHandle.current().info().command().orElse("java"),
+                "-Xmx768m",
+                "-Djava.io.tmpdir=" + home,
+                "-cp"));
         command.add(classPath());
         command.add(main);
         command.addAll(arguments);
