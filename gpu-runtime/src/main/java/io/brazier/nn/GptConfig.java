@@ -18,7 +18,8 @@ public record GptConfig(
         int numHeads,
         int width,
         int hiddenWidth,
-        double layerNormEpsilon) {
+        double layerNormEpsilon)
+        implements java.io.Serializable {
 
     public GptConfig {
         if (vocabularySize < 2 || maxPositions < 1 || numLayers < 1 || numHeads < 1 || width < 1 || hiddenWidth < 1) {

@@ -4,6 +4,9 @@ import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuNative;
 import java.nio.ByteBuffer;
 import java.nio.IntBuffer;
+import java.util.Comparator;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 
 /**
  * Batches whose rows lie with any rank. For each micro-batch all ranks know, from the order of samples and the number of tokens that
@@ -16,7 +19,7 @@ public final class ExchangedBatches implements BatchSource {
     private final int batchSize;
     private final int rows;
     private final int sampleTokens;
-    private final long[] firstToken;
+    private final Stream stream;
     private final long bufferBytes;
     private final long sendAddress;
     private final long receiveAddress;
@@ -33,17 +36,59 @@ public final class ExchangedBatches implements BatchSource {
         long start(int rank, int row);
     }
 
-    /** Collective: ranks tell one another how many tokens they own. The store is closed with this. */
+    /**
+     * Where the tokens of each rank stand in the stream of all tokens.
+     *
+     * @param owners ranks in the order of the stream
+     * @param first first token of each rank, by rank
+     * @param count tokens of each rank, by rank
+     */
+    private record Stream(int[] owners, long[] first, long[] count) {
+        static Stream of(Communicator communicator, int position, long numTokens) {
+            ByteBuffer mine =
+                    ByteBuffer.allocate(2 * Long.BYTES).putLong(position).putLong(numTokens);
+            byte[][] all = communicator.allGatherBytes(mine.array());
+            int[] owners = IntStream.range(0, all.length)
+                    .boxed()
+                    .sorted(Comparator.comparingLong(
+                            r -> ByteBuffer.wrap(all[r]).getLong()))
+                    .mapToInt(Integer::intValue)
+                    .toArray();
+            long[] first = new long[all.length];
+            long[] count = new long[all.length];
+            long next = 0;
+            for (int owner : owners) {
+                first[owner] = next;
+                count[owner] = ByteBuffer.wrap(all[owner]).getLong(Long.BYTES);
+                next += count[owner];
+            }
+            return new Stream(owners, first, count);
+        }
+
+        long numTokens() {
+            return LongStream.of(count).sum();
+        }
+    }
+
+    /**
+     * Collective: ranks tell one another how many tokens they own. The store is closed with this.
+     *
+     * @param position place of this rank's tokens among those of all ranks: the stream of tokens is in this order and not in that
+     *     of the ranks, which changes with the machines they run on
+     */
     public ExchangedBatches(
-            Communicator communicator, TokenStore store, TrainingConfig config, double validationFraction) {
+            Communicator communicator,
+            TokenStore store,
+            int position,
+            TrainingConfig config,
+            double validationFraction) {
         this.communicator = communicator;
         this.store = store;
         this.batchSize = config.batchSize();
         this.rows = config.microBatchSize(communicator.size());
         this.sampleTokens = config.sequenceLength() + 1;
-        this.firstToken = firstTokens(communicator, store.numTokens());
-        this.order = new SampleOrder(
-                firstToken[communicator.size()], validationFraction, config.sequenceLength(), config.seed());
+        this.stream = Stream.of(communicator, position, store.numTokens());
+        this.order = new SampleOrder(stream.numTokens(), validationFraction, config.sequenceLength(), config.seed());
         // A rank may have to send every row of the micro-batch.
         this.bufferBytes = (long) Integer.BYTES * rows * sampleTokens * communicator.size();
         this.sendAddress = CpuNative.allocate(bufferBytes);
@@ -53,19 +98,9 @@ public final class ExchangedBatches implements BatchSource {
                 CpuNative.wrap(receiveAddress, Math.toIntExact(bufferBytes)).asIntBuffer();
     }
 
-    private static long[] firstTokens(Communicator communicator, long numTokens) {
-        byte[] mine = ByteBuffer.allocate(Long.BYTES).putLong(numTokens).array();
-        byte[][] all = communicator.allGatherBytes(mine);
-        long[] first = new long[all.length + 1];
-        for (int r = 0; r < all.length; r++) {
-            first[r + 1] = first[r] + ByteBuffer.wrap(all[r]).getLong();
-        }
-        return first;
-    }
-
     /** Tokens of all ranks. */
     public long numTokens() {
-        return firstToken[communicator.size()];
+        return stream.numTokens();
     }
 
     @Override
@@ -150,11 +185,12 @@ public final class ExchangedBatches implements BatchSource {
             return;
         }
         long end = start + sampleTokens;
-        for (int owner = 0; owner < communicator.size(); owner++) {
-            long from = Math.max(start, firstToken[owner]);
-            long to = Math.min(end, firstToken[owner + 1]);
+        for (int owner : stream.owners()) {
+            long first = stream.first()[owner];
+            long from = Math.max(start, first);
+            long to = Math.min(end, first + stream.count()[owner]);
             if (from < to) {
-                visitor.visit(owner, from - firstToken[owner], (int) (to - from));
+                visitor.visit(owner, from - first, (int) (to - from));
             }
         }
     }

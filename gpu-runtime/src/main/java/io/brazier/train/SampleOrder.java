@@ -3,7 +3,7 @@ package io.brazier.train;
 import io.brazier.tensor.Philox;
 
 /**
- * Which tokens a sample is made of. The tokens of all ranks, in rank order, are one stream; its last part is for validation. An
+ * Which tokens a sample is made of. The tokens of all ranks are one stream; its last part is for validation. An
  * epoch cuts the training part into windows of T tokens at an offset of its own and takes them in an order of its own: a
  * permutation by a Feistel network over Philox, so that nothing is shuffled in memory. Neither the number of ranks nor the
  * partitioning has a say.

@@ -43,7 +43,8 @@ public record TrainingConfig(
         long evaluationInterval,
         long checkpointInterval,
         int patience,
-        NonFinite nonFinite) {
+        NonFinite nonFinite)
+        implements java.io.Serializable {
 
     /** What all ranks do, together, when a loss or gradient is not finite. */
     public enum NonFinite {
