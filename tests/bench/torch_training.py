@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The rival of `bin/bench training --torch`: one fp32 GPT-2 training step in PyTorch, as fast as PyTorch does it on a CPU.
 
-    torch_training.py --shape gpt2-124m-t64|gpt2-124m-t256|small --threads N [--ddp R] [--steps S] [--plain-malloc]
+    torch_training.py --shape gpt2-124m-t64|gpt2-124m-t256|small --threads N [--ddp R] [--steps S] [--plain-malloc] [--mkl-avx512]
 
 A step is forward (fused causal attention, tied head, tanh GELU, mean cross-entropy), backward, clipping of the gradients'
 global norm to 1 and fused AdamW. Two warm-up steps, then S timed ones. Prints one line of JSON; its tokensPerSecond is that of
@@ -10,6 +10,8 @@ N threads and the whole batch B in each.
 
 The allocator is tuned unless --plain-malloc: the script starts itself again with glibc told to keep its pages and to ask for
 huge ones, since fresh pages every step would cost PyTorch 10 to 17 %. minorFaultsPerStep shows what is left of them.
+With --mkl-avx512 PyTorch's MKL takes its AVX-512 kernels on processors of other makers than Intel too, where it would choose AVX2
+(half the speed on an AMD EPYC of 2024): not what pip installs, but what the machine could do. Needs a C compiler.
 Needs torch 2.4 or later.
 """
 import argparse
@@ -18,6 +20,7 @@ import math
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,12 +48,26 @@ def parse():
     parser.add_argument("--ddp", type=int, default=1, metavar="R")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--plain-malloc", action="store_true")
+    parser.add_argument("--mkl-avx512", action="store_true")
     return parser.parse_args()
 
 
+def environment(arguments):
+    """The variables that the libraries read when they are loaded."""
+    wanted = {} if arguments.plain_malloc else dict(TUNED)
+    if arguments.mkl_avx512:
+        library = os.path.join(sys.prefix, "mkl_avx512.so")
+        if not os.path.exists(library):
+            source = b"int mkl_serv_intel_cpu_true(void) { return 1; }"  # MKL's own question, answered
+            subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=source, check=True)
+        wanted["LD_PRELOAD"] = library
+    return wanted
+
+
 ARGUMENTS = parse() if __name__ == "__main__" else None
-if ARGUMENTS and not ARGUMENTS.plain_malloc and any(os.environ.get(k) != v for k, v in TUNED.items()):
-    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **TUNED})
+WANTED = environment(ARGUMENTS) if ARGUMENTS else {}
+if any(os.environ.get(key) != value for key, value in WANTED.items()):
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WANTED})
 
 import torch  # noqa: E402  after the variables that its first allocation reads
 import torch.nn.functional as F  # noqa: E402
@@ -144,7 +161,8 @@ def gemm_gflops(threads):
 
 
 def blas():
-    return next((line.strip(" -") for line in torch.__config__.show().splitlines() if "Math Kernel" in line or "BLAS_INFO" in line), "?")
+    lines = torch.__config__.show().splitlines()
+    return next((line.strip(" -") for line in lines if "Math Kernel" in line or "BLAS_INFO" in line), "?")
 
 
 def main(arguments):
@@ -163,7 +181,8 @@ def main(arguments):
         shape=arguments.shape, threads=arguments.threads, processes=arguments.ddp,
         tokensPerSecond=round(arguments.ddp * batch * tokens / median, 1), stepSeconds=round(median, 5),
         bestStepSeconds=round(min(seconds), 5), loss=round(loss, 4), minorFaultsPerStep=round(faults),
-        allocator="plain" if arguments.plain_malloc else "tuned", gemmGflops=round(gemm_gflops(arguments.threads), 1),
+        allocator="plain" if arguments.plain_malloc else "tuned", mklAvx512=arguments.mkl_avx512,
+        gemmGflops=round(gemm_gflops(arguments.threads), 1),
         torch=torch.__version__, blas=blas(), cpuCapability=torch.backends.cpu.get_cpu_capability())))
 
 
