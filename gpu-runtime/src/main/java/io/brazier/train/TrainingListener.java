@@ -3,6 +3,17 @@ package io.brazier.train;
 /** Receives the progress of a run on its rank; called on the training thread, so it must be quick. */
 public interface TrainingListener {
 
+    /** What a rank is about to do. */
+    enum Phase {
+        STEP,
+        EVALUATE,
+        CHECKPOINT_WRITE,
+        CHECKPOINT_COMMIT
+    }
+
+    /** @param step steps finished so far */
+    default void onPhase(long step, Phase phase) {}
+
     default void onStep(StepReport report) {}
 
     default void onEvaluation(EvaluationReport report) {}
@@ -11,7 +22,7 @@ public interface TrainingListener {
 
     default void onWarning(String message) {}
 
-    /** Asked between steps: true ends the run after a last checkpoint. */
+    /** Asked now and then on rank 0: true ends the run after a last checkpoint. */
     default boolean stopRequested() {
         return false;
     }

@@ -1,0 +1,93 @@
+package io.brazier.checkpoint;
+
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.Stream;
+
+/** Files of this machine. */
+public final class LocalStorage implements Storage {
+
+    @Override
+    public InputStream openAt(String path, long offset) throws IOException {
+        FileChannel channel = FileChannel.open(Path.of(path), StandardOpenOption.READ);
+        return Channels.newInputStream(channel.position(offset));
+    }
+
+    @Override
+    public OutputStream create(String path) throws IOException {
+        Path file = Path.of(path);
+        if (Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
+            throw new FileAlreadyExistsException(path);
+        }
+        return new FileOutputStream(file.toFile()) {
+            @Override
+            public void close() throws IOException {
+                if (getChannel().isOpen()) {
+                    getFD().sync();
+                }
+                super.close();
+            }
+        };
+    }
+
+    @Override
+    public long size(String path) throws IOException {
+        return Files.size(Path.of(path));
+    }
+
+    @Override
+    public boolean exists(String path) {
+        return Files.exists(Path.of(path));
+    }
+
+    @Override
+    public List<String> list(String directory) throws IOException {
+        if (!Files.isDirectory(Path.of(directory))) {
+            return List.of();
+        }
+        try (Stream<Path> entries = Files.list(Path.of(directory))) {
+            return entries.map(p -> p.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    @Override
+    public void rename(String from, String to) throws IOException {
+        Path target = Path.of(to);
+        if (Files.exists(target, LinkOption.NOFOLLOW_LINKS)) {
+            throw new FileAlreadyExistsException(to);
+        }
+        Files.move(Path.of(from), target, StandardCopyOption.ATOMIC_MOVE);
+    }
+
+    @Override
+    public void delete(String path) throws IOException {
+        Path root = Path.of(path);
+        if (!Files.exists(root, LinkOption.NOFOLLOW_LINKS)) {
+            return;
+        }
+        List<Path> paths;
+        try (Stream<Path> walk = Files.walk(root)) {
+            paths = walk.sorted(Comparator.reverseOrder()).toList();
+        }
+        for (Path p : paths) {
+            Files.deleteIfExists(p);
+        }
+    }
+
+    @Override
+    public void createDirectories(String directory) throws IOException {
+        Files.createDirectories(Path.of(directory));
+    }
+}

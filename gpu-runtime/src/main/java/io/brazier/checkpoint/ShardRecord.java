@@ -1,0 +1,61 @@
+package io.brazier.checkpoint;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A shard file of a checkpoint as the manifest lists it.
+ *
+ * @param sha256 of the whole file, in hexadecimal
+ */
+public record ShardRecord(String file, long bytes, String sha256, List<Slice> slices) {
+
+    public ShardRecord {
+        slices = List.copyOf(slices);
+    }
+
+    /** For the manifest, and for sending to rank 0. */
+    public ObjectNode toJson() {
+        ObjectNode node = Json.mapper().createObjectNode();
+        node.put("file", file).put("bytes", bytes).put("sha256", sha256);
+        for (Slice slice : slices) {
+            node.withArray("slices")
+                    .addObject()
+                    .put("array", slice.array())
+                    .put("offset", slice.offset())
+                    .put("count", slice.count());
+        }
+        return node;
+    }
+
+    /** @throws CheckpointException when a field is missing or of the wrong kind */
+    public static ShardRecord fromJson(String path, JsonNode node) {
+        List<Slice> slices = new ArrayList<>();
+        for (JsonNode slice : node.path("slices")) {
+            slices.add(
+                    new Slice(text(path, slice, "array"), number(path, slice, "offset"), number(path, slice, "count")));
+        }
+        String file = text(path, node, "file");
+        if (!file.matches("[A-Za-z0-9_][A-Za-z0-9_.-]*")) {
+            throw new CheckpointException(path, "names a shard that is no plain file name");
+        }
+        return new ShardRecord(file, number(path, node, "bytes"), text(path, node, "sha256"), slices);
+    }
+
+    private static String text(String path, JsonNode node, String field) {
+        if (!node.path(field).isTextual()) {
+            throw new CheckpointException(path, "has no text " + field);
+        }
+        return node.path(field).textValue();
+    }
+
+    static long number(String path, JsonNode node, String field) {
+        JsonNode value = node.path(field);
+        if (!value.isIntegralNumber() || !value.canConvertToLong() || value.longValue() < 0) {
+            throw new CheckpointException(path, "has no whole number " + field);
+        }
+        return value.longValue();
+    }
+}
