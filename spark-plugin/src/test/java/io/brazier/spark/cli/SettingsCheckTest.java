@@ -1,0 +1,62 @@
+package io.brazier.spark.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.util.List;
+import org.apache.spark.SparkConf;
+import org.junit.jupiter.api.Test;
+
+class SettingsCheckTest {
+    private static SparkConf conf(String... settings) {
+        SparkConf conf = new SparkConf(false).set("spark.plugins", "io.brazier.spark.plugin.BrazierPlugin");
+        for (int i = 0; i < settings.length; i += 2) {
+            conf.set(settings[i], settings[i + 1]);
+        }
+        return conf;
+    }
+
+    private static List<String> found(SparkConf conf) {
+        return SettingsCheck.run(conf).stream()
+                .map(finding -> finding.level() + " " + finding.subject())
+                .toList();
+    }
+
+    @Test
+    void nothingIsSaidAgainstGoodSettings() {
+        assertEquals(List.of("OK spark settings"), found(conf("spark.executor.cores", "8", "spark.task.cpus", "8")));
+    }
+
+    @Test
+    void namesEverySettingThatStopsTraining() {
+        assertEquals(
+                List.of(
+                        "FAIL spark.dynamicAllocation.enabled",
+                        "FAIL spark.task.cpus",
+                        "FAIL spark.network.crypto.enabled"),
+                found(conf(
+                        "spark.dynamicAllocation.enabled", "true",
+                        "spark.task.cpus", "4",
+                        "spark.executor.cores", "2",
+                        "spark.network.crypto.enabled", "true")));
+    }
+
+    @Test
+    void plainTextMayBeAllowed() {
+        assertEquals(
+                List.of("OK spark settings"),
+                found(conf("spark.authenticate", "true", "spark.brazier.allowPlaintext", "true")));
+    }
+
+    @Test
+    void warnsOfWhatSlowsTrainingDown() {
+        SparkConf conf = conf("spark.master", "yarn", "spark.executor.cores", "4", "spark.speculation", "true");
+        conf.remove("spark.plugins");
+        assertEquals(
+                List.of(
+                        "WARN spark.speculation",
+                        "WARN spark.task.cpus",
+                        "WARN spark.plugins",
+                        "WARN spark.executor.memoryOverhead"),
+                found(conf));
+    }
+}
