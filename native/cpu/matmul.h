@@ -1,4 +1,4 @@
-// y[M,N] = act(op(x) op(w) + bias + addend) by oneDNN.
+// y[M,N] = act(op(x) op(w) + bias + addend) by oneDNN or by our own packing kernel, whichever is faster for the shape.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
 // Elementwise maps over flat arrays; every output may be one of its inputs.
+#include "gelu.h"
 #include "kernels.h"
 #include "parallel.h"
 
@@ -40,26 +41,12 @@ void fill(float* dst, int64_t count, float value) {
     });
 }
 
-constexpr float SQRT_2_OVER_PI = 0.7978845608f;
-constexpr float CUBIC = 0.044715f;
-
-// gelu(x) = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): the tanh form rewritten as a logistic one.
-INLINE Vec negativeTwoU(Vec x) {
-    return x * (x * x * (-2 * SQRT_2_OVER_PI * CUBIC) - 2 * SQRT_2_OVER_PI);
-}
-
 void gelu(const float* x, float* y, int64_t count) {
-    map(x, y, count, [](Vec v) __attribute__((always_inline)) { return v / (exponential(negativeTwoU(v)) + 1.f); });
+    map(x, y, count, [](Vec v) __attribute__((always_inline)) { return geluOf(v); });
 }
 
-// With s = 1 / (1 + e^(-2u)): gelu' = s + x s (1 - s) 2u', and 1 - s = e^(-2u) s without cancellation.
 void geluGrad(const float* x, const float* dy, float* dx, int64_t count) {
-    map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) {
-        Vec e = exponential(negativeTwoU(v));
-        Vec s = 1.f / (e + 1.f);
-        Vec twoSlope = v * v * (6 * SQRT_2_OVER_PI * CUBIC) + 2 * SQRT_2_OVER_PI;
-        return g * (s + v * (e * s * s) * twoSlope);
-    });
+    map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) { return g * geluSlope(v); });
 }
 
 void add(const float* a, const float* b, float* y, int64_t count) {

@@ -12,8 +12,18 @@ struct Heads {
     int64_t b, t, h, hkv, k;
 };
 
+// The operands of y[m,n] = act(op(x)[m,k] w[k,n] + bias[n] + addend[m,n]); x is stored [k,m] when transposeX.
+struct Gemm {
+    int64_t m, n, k;
+    bool transposeX, gelu;
+    const float *x, *w, *bias, *addend;
+    float* y;
+};
+
 #define BRAZIER_KERNELS(K)                                                                                              \
     K(double, fmaFlops, (double seconds))                                                                               \
+    K(int64_t, gemmScratchFloats, (Gemm gemm, int64_t numThreads))                                                      \
+    K(void, gemm, (Gemm gemm, int64_t numThreads, float* scratch))                                                      \
     K(void, fill, (float* dst, int64_t count, float value))                                                             \
     K(void, gelu, (const float* x, float* y, int64_t count))                                                            \
     K(void, geluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                      \

@@ -86,7 +86,7 @@ public final class CpuNative {
     /** Bytes of scratch that each run needs; 0 for none. */
     public static native long matmulScratchBytes(long handle);
 
-    /** The kernel that was chosen, such as {@code brg_matmul:avx512_core}. */
+    /** The kernel that was chosen, such as {@code brg_matmul:avx512_core} (oneDNN) or {@code packed:avx512} (ours). */
     public static native String matmulImplementation(long handle);
 
     /**

@@ -8,7 +8,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class CpuMatmulTest {
-    private static final int[][] SHAPES = {{1, 7, 5}, {8, 64, 96}, {33, 65, 17}, {128, 96, 256}, {3, 1031, 40}};
+    private static final int[][] SHAPES = {
+        {1, 7, 5}, {8, 64, 96}, {33, 65, 17}, {128, 96, 256}, {3, 1031, 40}, {203, 67, 1030}
+    };
 
     private enum Addend {
         NONE,
@@ -19,11 +21,11 @@ class CpuMatmulTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3})
     void agreesWithPlainLoops(int numThreads) {
-        try (NativeArena arena = new NativeArena(1)) {
-            CpuNative.setNumThreads(numThreads);
-            for (int[] s : SHAPES) {
-                for (int options = 0; options < 16; options++) {
-                    for (Addend addend : Addend.values()) {
+        for (int[] s : SHAPES) {
+            for (int options = 0; options < 16; options++) {
+                for (Addend addend : Addend.values()) {
+                    try (NativeArena arena = new NativeArena(options)) {
+                        CpuNative.setNumThreads(numThreads);
                         check(arena, s, options, addend);
                     }
                 }
