@@ -165,10 +165,11 @@ final class LinkCommunicator implements Communicator {
         synchronized (this) {
             Call call = new Call(Kind.SEND, generation, sequences[peer]++, bytes, 0);
             Link link = progress.link(peer);
-            Transfer transfer = sequences == sendSequence
-                    ? Transfer.send(link, rank(), peer, call, address, bytes)
-                    : Transfer.receive(link, rank(), peer, call, address, bytes);
-            return worker.enqueue(call, transfer);
+            if (sequences == receiveSequence) {
+                return worker.enqueue(call, Transfer.receive(link, rank(), peer, call, address, bytes));
+            }
+            bytesSent.addAndGet(bytes);
+            return worker.enqueue(call, Transfer.send(link, rank(), peer, call, address, bytes));
         }
     }
 
