@@ -25,6 +25,36 @@ CPU_NATIVE(void, geluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlo
     kernels().geluGrad(Address{x}, Address{dy}, Address{dx}, count);
 }
 
+CPU_NATIVE(void, erfGelu)(JNIEnv* env, jclass, jlong x, jlong y, jlong count) {
+    REQUIRE(erfGelu, x, y)
+    kernels().erfGelu(Address{x}, Address{y}, count);
+}
+
+CPU_NATIVE(void, erfGeluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlong count) {
+    REQUIRE(erfGeluGrad, x, dy, dx)
+    kernels().erfGeluGrad(Address{x}, Address{dy}, Address{dx}, count);
+}
+
+CPU_NATIVE(void, relu)(JNIEnv* env, jclass, jlong x, jlong y, jlong count) {
+    REQUIRE(relu, x, y)
+    kernels().relu(Address{x}, Address{y}, count);
+}
+
+CPU_NATIVE(void, reluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlong count) {
+    REQUIRE(reluGrad, x, dy, dx)
+    kernels().reluGrad(Address{x}, Address{dy}, Address{dx}, count);
+}
+
+CPU_NATIVE(void, silu)(JNIEnv* env, jclass, jlong x, jlong y, jlong count) {
+    REQUIRE(silu, x, y)
+    kernels().silu(Address{x}, Address{y}, count);
+}
+
+CPU_NATIVE(void, siluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlong count) {
+    REQUIRE(siluGrad, x, dy, dx)
+    kernels().siluGrad(Address{x}, Address{dy}, Address{dx}, count);
+}
+
 CPU_NATIVE(void, add)(JNIEnv* env, jclass, jlong a, jlong b, jlong y, jlong count) {
     REQUIRE(add, a, b, y)
     kernels().add(Address{a}, Address{b}, Address{y}, count);

@@ -49,6 +49,58 @@ void geluGrad(const float* x, const float* dy, float* dx, int64_t count) {
     map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) { return g * geluSlope(v); });
 }
 
+// The normal distribution's Phi(x) by Abramowitz and Stegun 7.1.26 for erfc, within 1e-7; density gets e^(-x^2/2).
+INLINE Vec normalCdf(Vec x, Vec& density) {
+    Vec magnitude = larger(x, -x);
+    density = exponential(-0.5f * x * x);
+    Vec t = 1.f / (magnitude * (0.3275911f * 0.70710678f) + 1.f);
+    Vec p = t * 1.061405429f - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = (p * t + 0.254829592f) * t;
+    Vec tail = 0.5f * p * density;
+    return x > Vec{} ? 1.f - tail : tail;
+}
+
+// y = x Phi(x)
+void erfGelu(const float* x, float* y, int64_t count) {
+    map(x, y, count, [](Vec v) __attribute__((always_inline)) {
+        Vec density;
+        return v * normalCdf(v, density);
+    });
+}
+
+// dx = dy (Phi(x) + x e^(-x^2/2) / sqrt(2 pi))
+void erfGeluGrad(const float* x, const float* dy, float* dx, int64_t count) {
+    map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) {
+        Vec density;
+        Vec phi = normalCdf(v, density);
+        return g * (phi + v * density * 0.3989422804f);
+    });
+}
+
+void relu(const float* x, float* y, int64_t count) {
+    map(x, y, count, [](Vec v) __attribute__((always_inline)) { return v < Vec{} ? Vec{} : v; });
+}
+
+void reluGrad(const float* x, const float* dy, float* dx, int64_t count) {
+    map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) { return v > Vec{} ? g : Vec{}; });
+}
+
+// y = x s, s = 1 / (1 + e^(-x))
+void silu(const float* x, float* y, int64_t count) {
+    map(x, y, count, [](Vec v) __attribute__((always_inline)) { return v / (exponential(-v) + 1.f); });
+}
+
+// dx = dy s (1 + x (1 - s)), and 1 - s = e^(-x) s without cancellation
+void siluGrad(const float* x, const float* dy, float* dx, int64_t count) {
+    map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) {
+        Vec e = exponential(-v);
+        Vec s = 1.f / (e + 1.f);
+        return g * s * (v * e * s + 1.f);
+    });
+}
+
 void add(const float* a, const float* b, float* y, int64_t count) {
     map(a, b, y, count, [](Vec v, Vec w) __attribute__((always_inline)) { return v + w; });
 }

@@ -27,6 +27,12 @@ struct Gemm {
     K(void, fill, (float* dst, int64_t count, float value))                                                             \
     K(void, gelu, (const float* x, float* y, int64_t count))                                                            \
     K(void, geluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                      \
+    K(void, erfGelu, (const float* x, float* y, int64_t count))                                                         \
+    K(void, erfGeluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                   \
+    K(void, relu, (const float* x, float* y, int64_t count))                                                            \
+    K(void, reluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                      \
+    K(void, silu, (const float* x, float* y, int64_t count))                                                            \
+    K(void, siluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                      \
     K(void, add, (const float* a, const float* b, float* y, int64_t count))                                             \
     K(void, scale, (const float* x, float* y, int64_t count, float factor))                                             \
     K(void, sumRows, (const float* x, const float* addend, float* y, int64_t rows, int64_t width))                      \

@@ -92,13 +92,28 @@ public final class CpuBackend implements Backend {
     }
 
     private void elementwise() {
-        put(Elementwise.Gelu.class, (op, i, a) -> {
+        put(Elementwise.Activate.class, (op, i, a) -> {
             long count = shape(i, 0).numElements();
-            return () -> CpuNative.gelu(a.input(0), a.output(0), count);
+            long x = a.input(0);
+            long y = a.output(0);
+            return switch (op.function()) {
+                case GELU_TANH -> () -> CpuNative.gelu(x, y, count);
+                case GELU -> () -> CpuNative.erfGelu(x, y, count);
+                case RELU -> () -> CpuNative.relu(x, y, count);
+                case SILU -> () -> CpuNative.silu(x, y, count);
+            };
         });
-        put(Elementwise.GeluGrad.class, (op, i, a) -> {
+        put(Elementwise.ActivateGrad.class, (op, i, a) -> {
             long count = shape(i, 0).numElements();
-            return () -> CpuNative.geluGrad(a.input(0), a.input(1), a.output(0), count);
+            long x = a.input(0);
+            long dy = a.input(1);
+            long dx = a.output(0);
+            return switch (op.function()) {
+                case GELU_TANH -> () -> CpuNative.geluGrad(x, dy, dx, count);
+                case GELU -> () -> CpuNative.erfGeluGrad(x, dy, dx, count);
+                case RELU -> () -> CpuNative.reluGrad(x, dy, dx, count);
+                case SILU -> () -> CpuNative.siluGrad(x, dy, dx, count);
+            };
         });
         put(Elementwise.Add.class, (op, i, a) -> {
             long count = shape(i, 0).numElements();
@@ -176,7 +191,7 @@ public final class CpuBackend implements Backend {
                     h.heads(),
                     h.groups(),
                     h.width(),
-                    scoreScale(h));
+                    (float) h.scale());
         });
         put(Attention.CausalAttentionGrad.class, (op, i, a) -> {
             Shape s = shape(i, 0);
@@ -193,7 +208,7 @@ public final class CpuBackend implements Backend {
                     h.heads(),
                     h.groups(),
                     h.width(),
-                    scoreScale(h));
+                    (float) h.scale());
         });
         put(Attention.CachedAttention.class, (op, i, a) -> {
             Shape s = shape(i, 0);
@@ -211,12 +226,8 @@ public final class CpuBackend implements Backend {
                     h.groups(),
                     h.width(),
                     capacity,
-                    scoreScale(h));
+                    (float) h.scale());
         });
-    }
-
-    private static float scoreScale(Heads h) {
-        return (float) (1 / Math.sqrt(h.width()));
     }
 
     private void lookups() {

@@ -23,7 +23,7 @@ final class CpuMatMul implements AutoCloseable {
                 op.transpose() == Transpose.W,
                 op.bias() == Operand.PRESENT,
                 op.addend() == Operand.PRESENT,
-                op.activation() == Activation.GELU ? CpuNative.ACTIVATION_GELU : CpuNative.ACTIVATION_NONE);
+                op.activation() == Activation.GELU_TANH ? CpuNative.ACTIVATION_GELU : CpuNative.ACTIVATION_NONE);
     }
 
     long scratchBytes() {

@@ -106,6 +106,24 @@ public final class CpuNative {
     /** {@code dx = dy gelu'(x)}; dx may be dy. */
     public static native void geluGrad(long x, long dy, long dx, long count);
 
+    /** {@code y = x Phi(x)}, the exact GELU; y may be x. */
+    public static native void erfGelu(long x, long y, long count);
+
+    /** {@code dx = dy erfGelu'(x)}; dx may be dy. */
+    public static native void erfGeluGrad(long x, long dy, long dx, long count);
+
+    /** {@code y = max(x, 0)}; y may be x. */
+    public static native void relu(long x, long y, long count);
+
+    /** {@code dx = dy} where x is positive, else 0; dx may be dy. */
+    public static native void reluGrad(long x, long dy, long dx, long count);
+
+    /** {@code y = x / (1 + e^-x)}; y may be x. */
+    public static native void silu(long x, long y, long count);
+
+    /** {@code dx = dy silu'(x)}; dx may be dy. */
+    public static native void siluGrad(long x, long dy, long dx, long count);
+
     /** {@code y = a + b}; y may be a or b. */
     public static native void add(long a, long b, long y, long count);
 

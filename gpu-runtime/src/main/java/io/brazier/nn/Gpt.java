@@ -1,10 +1,13 @@
 package io.brazier.nn;
 
+import io.brazier.nn.GptConfig.Variant;
+import io.brazier.nn.ModelBuilder.Mode;
 import io.brazier.nn.ParameterSpec.Init;
 import io.brazier.program.Attention.CachedAttention;
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Attention.Heads;
-import io.brazier.program.Elementwise.Gelu;
+import io.brazier.program.Elementwise.Activate;
+import io.brazier.program.Elementwise.Function;
 import io.brazier.program.Lookup.Embedding;
 import io.brazier.program.Matrix.Activation;
 import io.brazier.program.Matrix.MatMul;
@@ -18,7 +21,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * GPT-2: pre-norm blocks of causal attention and a GELU MLP, learned positions, a head tied to the embedding (Radford et al. 2019;
+ * GPT-2: pre-norm blocks of causal attention and an MLP, learned positions, as a rule a head tied to the embedding (Radford et al. 2019;
  * names and shapes as in Hugging Face's gpt2, weights of linear layers stored [in, out]). Residual projections are drawn with
  * standard deviation 0.02 / sqrt(2 L).
  */
@@ -26,7 +29,6 @@ public final class Gpt {
     private static final double STANDARD_DEVIATION = 0.02;
 
     private final GptConfig config;
-    private final Heads heads;
 
     /** Where a block's attention finds its keys and values. */
     private interface AttentionRule {
@@ -35,11 +37,18 @@ public final class Gpt {
 
     public Gpt(GptConfig config) {
         this.config = config;
-        this.heads = new Heads(config.numHeads(), config.numHeads(), config.headWidth());
     }
 
     public GptConfig config() {
         return config;
+    }
+
+    private Heads heads(int layer) {
+        double scale = config.variants().contains(Variant.UNSCALED_ATTENTION) ? 1 : 1 / Math.sqrt(config.headWidth());
+        if (config.variants().contains(Variant.ATTENTION_SCALED_BY_LAYER)) {
+            scale /= layer + 1;
+        }
+        return new Heads(config.numHeads(), config.numHeads(), config.headWidth(), scale);
     }
 
     /** All parameters, in the order in which forward uses them. */
@@ -59,6 +68,9 @@ public final class Gpt {
             linear(specs, block + "mlp.c_proj", residualScale, config.hiddenWidth(), d);
         }
         norm(specs, "ln_f");
+        if (config.variants().contains(Variant.UNTIED_HEAD)) {
+            specs.add(normal("lm_head.weight", 1, config.vocabularySize(), d));
+        }
         return specs;
     }
 
@@ -78,7 +90,8 @@ public final class Gpt {
 
     /** Logits [B, T, V] of whole sequences; tokens and positions are [B, T]. */
     public Value logits(ModelBuilder m, Value tokens, Value positions) {
-        Value x = hidden(m, tokens, positions, (layer, qkv) -> m.program().apply(new CausalAttention(heads), qkv));
+        Value x =
+                hidden(m, tokens, positions, (layer, qkv) -> m.program().apply(new CausalAttention(heads(layer)), qkv));
         return head(m, x);
     }
 
@@ -90,7 +103,12 @@ public final class Gpt {
      */
     public Value cachedHidden(ModelBuilder m, Value tokens, Value positions, List<Value> caches, Value starts) {
         return hidden(m, tokens, positions, (layer, qkv) -> m.program()
-                .apply(new CachedAttention(heads), qkv, caches.get(2 * layer), caches.get(2 * layer + 1), starts));
+                .apply(
+                        new CachedAttention(heads(layer)),
+                        qkv,
+                        caches.get(2 * layer),
+                        caches.get(2 * layer + 1),
+                        starts));
     }
 
     /** Shape of one key or value cache for maxBatch rows of capacity tokens. */
@@ -98,9 +116,9 @@ public final class Gpt {
         return Shape.of(maxBatch, config.numHeads(), capacity, config.headWidth());
     }
 
-    /** Logits [..., V] of final hidden states [..., D]: x wte^T. */
+    /** Logits [..., V] of final hidden states [..., D]: x W^T, W the embedding or a head of its own. */
     public Value head(ModelBuilder m, Value x) {
-        m.program().enter("wte");
+        m.program().enter(config.variants().contains(Variant.UNTIED_HEAD) ? "lm_head" : "wte");
         Value logits = m.program().apply(MatMul.plain(Transpose.W), x, m.weight("weight"));
         m.program().leave();
         return logits;
@@ -124,16 +142,26 @@ public final class Gpt {
 
     private Value block(ModelBuilder m, Value x, int layer, AttentionRule attention) {
         ProgramBuilder p = m.program();
-        Value qkv = linear(m, "attn.c_attn", normalise(m, "ln_1", x));
+        Value qkv = linear(m, "attn.c_attn", normalise(m, "ln_1", x), Activation.NONE);
         p.enter("attn");
         Value o = attention.attend(layer, qkv);
         p.leave();
         x = project(m, "attn.c_proj", o, x);
-        Value h = linear(m, "mlp.c_fc", normalise(m, "ln_2", x));
-        p.enter("mlp");
-        h = p.apply(new Gelu(), h);
-        p.leave();
+        Value h = activated(m, normalise(m, "ln_2", x));
         return project(m, "mlp.c_proj", h, x);
+    }
+
+    /** f(linear(x)); inference needs no value before f, so it rides in the product's epilogue where there is one. */
+    private Value activated(ModelBuilder m, Value x) {
+        ProgramBuilder p = m.program();
+        if (m.mode() == Mode.INFERENCE && config.activation() == Function.GELU_TANH) {
+            return linear(m, "mlp.c_fc", x, Activation.GELU_TANH);
+        }
+        Value h = linear(m, "mlp.c_fc", x, Activation.NONE);
+        p.enter("mlp");
+        h = p.apply(new Activate(config.activation()), h);
+        p.leave();
+        return h;
     }
 
     private Value normalise(ModelBuilder m, String module, Value x) {
@@ -143,9 +171,9 @@ public final class Gpt {
         return y;
     }
 
-    private static Value linear(ModelBuilder m, String module, Value x) {
+    private static Value linear(ModelBuilder m, String module, Value x, Activation activation) {
         m.program().enter(module);
-        MatMul op = new MatMul(Transpose.NONE, Operand.PRESENT, Operand.ABSENT, Activation.NONE);
+        MatMul op = new MatMul(Transpose.NONE, Operand.PRESENT, Operand.ABSENT, activation);
         Value y = m.program().apply(op, x, m.weight("weight"), m.weight("bias"));
         m.program().leave();
         return y;
@@ -154,7 +182,7 @@ public final class Gpt {
     /** residual + linear(x). */
     private static Value project(ModelBuilder m, String module, Value x, Value residual) {
         if (!m.fusesResiduals()) {
-            return m.residual(residual, linear(m, module, x));
+            return m.residual(residual, linear(m, module, x, Activation.NONE));
         }
         m.program().enter(module);
         MatMul op = new MatMul(Transpose.NONE, Operand.PRESENT, Operand.PRESENT, Activation.NONE);

@@ -1,7 +1,10 @@
 package io.brazier.nn;
 
+import io.brazier.program.Elementwise.Function;
+import java.util.Set;
+
 /**
- * Sizes of a GPT-2 style decoder (pre-norm, learned positions, tanh GELU, tied head).
+ * Sizes of a GPT-2 style decoder (pre-norm, learned positions).
  *
  * @param vocabularySize V
  * @param maxPositions longest sequence the position table holds
@@ -10,6 +13,8 @@ package io.brazier.nn;
  * @param width D
  * @param hiddenWidth F of the MLP, 4 D as a rule
  * @param layerNormEpsilon added to the variance
+ * @param activation of the MLP
+ * @param variants deviations from GPT-2 as published
  */
 public record GptConfig(
         int vocabularySize,
@@ -18,10 +23,23 @@ public record GptConfig(
         int numHeads,
         int width,
         int hiddenWidth,
-        double layerNormEpsilon)
+        double layerNormEpsilon,
+        Function activation,
+        Set<Variant> variants)
         implements java.io.Serializable {
 
+    /** A deviation from GPT-2 as published; the comment is its setting in Hugging Face's config.json. */
+    public enum Variant {
+        /** tie_word_embeddings = false. */
+        UNTIED_HEAD,
+        /** scale_attn_weights = false. */
+        UNSCALED_ATTENTION,
+        /** scale_attn_by_inverse_layer_idx = true. */
+        ATTENTION_SCALED_BY_LAYER
+    }
+
     public GptConfig {
+        variants = Set.copyOf(variants);
         if (vocabularySize < 2 || maxPositions < 1 || numLayers < 1 || numHeads < 1 || width < 1 || hiddenWidth < 1) {
             throw new IllegalArgumentException(
                     "vocabularySize " + vocabularySize + " must be at least 2 and maxPositions "
@@ -37,6 +55,27 @@ public record GptConfig(
         }
     }
 
+    /** GPT-2 with these sizes. */
+    public GptConfig(
+            int vocabularySize,
+            int maxPositions,
+            int numLayers,
+            int numHeads,
+            int width,
+            int hiddenWidth,
+            double layerNormEpsilon) {
+        this(
+                vocabularySize,
+                maxPositions,
+                numLayers,
+                numHeads,
+                width,
+                hiddenWidth,
+                layerNormEpsilon,
+                Function.GELU_TANH,
+                Set.of());
+    }
+
     /** The usual shape: hidden width 4 D, epsilon 1e-5. */
     public static GptConfig of(int vocabularySize, int maxPositions, int numLayers, int numHeads, int width) {
         return new GptConfig(vocabularySize, maxPositions, numLayers, numHeads, width, 4 * width, 1e-5);
@@ -47,10 +86,11 @@ public record GptConfig(
         return width / numHeads;
     }
 
-    /** Weights of the model; the head shares the embedding's. */
+    /** Weights of the model; a tied head shares the embedding's. */
     public long numParameters() {
         long perLayer = 4L * width * width + 2L * width * hiddenWidth + 9L * width + hiddenWidth;
-        return (long) (vocabularySize + maxPositions) * width + numLayers * perLayer + 2L * width;
+        long head = variants.contains(Variant.UNTIED_HEAD) ? (long) vocabularySize * width : 0;
+        return (long) (vocabularySize + maxPositions) * width + numLayers * perLayer + 2L * width + head;
     }
 
     /**

@@ -53,6 +53,10 @@ public final class ModelBuilder {
         return program;
     }
 
+    public Mode mode() {
+        return mode;
+    }
+
     /** An i32 input whose rows are split over dp when training. */
     public Value rows(String name, long... dims) {
         TensorType type = TensorType.of(DType.I32, dims);

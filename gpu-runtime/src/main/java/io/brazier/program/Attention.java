@@ -8,7 +8,7 @@ import java.util.List;
 
 /**
  * Causal attention over a fused projection. qkv [B, T, (H + 2 G) K] holds the heads of q, then of k, then of v; G key/value heads
- * serve H query heads (arXiv:2305.13245), G = H is multi-head attention. Scores are scaled by 1 / sqrt(K).
+ * serve H query heads (arXiv:2305.13245), G = H is multi-head attention.
  */
 public sealed interface Attention extends Op {
 
@@ -16,8 +16,9 @@ public sealed interface Attention extends Op {
      * @param heads H, query heads on this rank
      * @param groups G, key/value heads on this rank
      * @param width K, width of a head
+     * @param scale of the scores, 1 / sqrt(K) as a rule
      */
-    record Heads(int heads, int groups, int width) {
+    record Heads(int heads, int groups, int width, double scale) {
         public Heads {
             Rules.require(
                     heads > 0 && groups > 0 && width > 0 && heads % groups == 0,
@@ -41,7 +42,7 @@ public sealed interface Attention extends Op {
     }
 
     /**
-     * o = softmax(q k^T / sqrt(K), causal) v; qkv -> o [B, T, H K], lse [B, H, T] (log of the softmax sums). No [T, T] matrix is
+     * o = softmax(scale q k^T, causal) v; qkv -> o [B, T, H K], lse [B, H, T] (log of the softmax sums). No [T, T] matrix is
      * kept: backward recomputes the probabilities from q, k and lse (arXiv:2307.08691, sec. 3.1). Backward keeps qkv, o, lse.
      * Samples (S0) and heads (S2, lse S1) may be sharded.
      */
@@ -108,7 +109,7 @@ public sealed interface Attention extends Op {
                 for (int i = 0; i < heads.width(); i++) {
                     scores[u] += qkv[q(numTokens, b, h, t) + i] * qkv[k(numTokens, b, h, u) + i];
                 }
-                scores[u] /= Math.sqrt(heads.width());
+                scores[u] *= heads.scale();
             }
             return scores;
         }
@@ -168,7 +169,7 @@ public sealed interface Attention extends Op {
                                 dp += in.get(3)[row + i] * qkv[v + i];
                                 dqkv[v + i] += p * in.get(3)[row + i];
                             }
-                            double ds = p * (dp - delta) / Math.sqrt(width);
+                            double ds = p * (dp - delta) * heads.scale();
                             int q = forward.q(numTokens, b, h, t);
                             int k = forward.k(numTokens, b, h, u);
                             for (int i = 0; i < width; i++) {
@@ -246,7 +247,7 @@ public sealed interface Attention extends Op {
                             for (int i = 0; i < width; i++) {
                                 score += in.get(0)[layout.q(numTokens, b, h, t) + i] * cacheK[cache + u * width + i];
                             }
-                            weights[u] = Math.exp(score / Math.sqrt(width));
+                            weights[u] = Math.exp(score * heads.scale());
                             sum += weights[u];
                         }
                         for (int u = 0; u < weights.length; u++) {

@@ -4,25 +4,89 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.Philox;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.TensorType;
+import java.util.Arrays;
 import java.util.List;
 
 /** Ops that treat each element alone. Any placement but P goes through the nonlinear ones; the linear ones take P too. */
 public sealed interface Elementwise extends Op {
 
-    /** y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (arXiv:1606.08415, sec. 2). Backward keeps x. */
-    record Gelu() implements Elementwise {
+    /** Nonlinear functions of one variable. */
+    enum Function {
+        /** x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (arXiv:1606.08415, sec. 2); GPT-2's. */
+        GELU_TANH {
+            @Override
+            double value(double x) {
+                return 0.5 * x * (1 + Math.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x)));
+            }
+
+            @Override
+            double slope(double x) {
+                double tanh = Math.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
+                return 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh * tanh) * SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x);
+            }
+        },
+        /** x Phi(x), Phi the normal distribution (arXiv:1606.08415, eq. 1). */
+        GELU {
+            @Override
+            double value(double x) {
+                return x * normalCdf(x);
+            }
+
+            @Override
+            double slope(double x) {
+                return normalCdf(x) + x * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
+            }
+        },
+        /** max(x, 0). */
+        RELU {
+            @Override
+            double value(double x) {
+                return Math.max(x, 0);
+            }
+
+            @Override
+            double slope(double x) {
+                return x > 0 ? 1 : 0;
+            }
+        },
+        /** x / (1 + exp(-x)) (arXiv:1702.03118). */
+        SILU {
+            @Override
+            double value(double x) {
+                return x / (1 + Math.exp(-x));
+            }
+
+            @Override
+            double slope(double x) {
+                double s = 1 / (1 + Math.exp(-x));
+                return s * (1 + x * (1 - s));
+            }
+        };
+
         private static final double SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
         private static final double CUBIC = 0.044715;
 
-        static double value(double x) {
-            return 0.5 * x * (1 + Math.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x)));
-        }
+        abstract double value(double x);
 
-        static double slope(double x) {
-            double tanh = Math.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
-            return 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh * tanh) * SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x);
-        }
+        abstract double slope(double x);
 
+        /** Phi(x) = 1/2 + density(x) (x + x^3 / 3 + x^5 / (3 5) + …), which converges for all x. */
+        private static double normalCdf(double x) {
+            if (Math.abs(x) > 8) {
+                return x > 0 ? 1 : 0;
+            }
+            double term = x;
+            double sum = x;
+            for (int k = 3; Math.abs(term) > 1e-17; k += 2) {
+                term *= x * x / k;
+                sum += term;
+            }
+            return 0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
+        }
+    }
+
+    /** y = f(x). Backward keeps x. */
+    record Activate(Function function) implements Elementwise {
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 1);
@@ -37,7 +101,9 @@ public sealed interface Elementwise extends Op {
         public void differentiate(GradientBuilder g) {
             if (g.wants(0)) {
                 g.contribute(
-                        0, g.emit(new GeluGrad(), g.input(0), g.gradient(0)).get(0));
+                        0,
+                        g.emit(new ActivateGrad(function), g.input(0), g.gradient(0))
+                                .get(0));
             }
         }
 
@@ -48,12 +114,12 @@ public sealed interface Elementwise extends Op {
 
         @Override
         public List<double[]> reference(List<TensorType> types, List<double[]> in) {
-            return List.of(java.util.Arrays.stream(in.get(0)).map(Gelu::value).toArray());
+            return List.of(Arrays.stream(in.get(0)).map(function::value).toArray());
         }
     }
 
-    /** dx = dy gelu'(x); operands x, dy. */
-    record GeluGrad() implements Elementwise {
+    /** dx = dy f'(x); operands x, dy. */
+    record ActivateGrad(Function function) implements Elementwise {
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 2);
@@ -70,7 +136,7 @@ public sealed interface Elementwise extends Op {
         public List<double[]> reference(List<TensorType> types, List<double[]> in) {
             double[] dx = in.get(1).clone();
             for (int i = 0; i < dx.length; i++) {
-                dx[i] *= Gelu.slope(in.get(0)[i]);
+                dx[i] *= function.slope(in.get(0)[i]);
             }
             return List.of(dx);
         }
@@ -132,8 +198,7 @@ public sealed interface Elementwise extends Op {
 
         @Override
         public List<double[]> reference(List<TensorType> types, List<double[]> in) {
-            return List.of(
-                    java.util.Arrays.stream(in.get(0)).map(x -> factor * x).toArray());
+            return List.of(Arrays.stream(in.get(0)).map(x -> factor * x).toArray());
         }
     }
 

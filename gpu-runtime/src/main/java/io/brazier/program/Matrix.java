@@ -22,7 +22,7 @@ public sealed interface Matrix extends Op {
     /** What the epilogue applies last. */
     enum Activation {
         NONE,
-        GELU
+        GELU_TANH
     }
 
     /** Whether an optional operand is there. */
@@ -163,7 +163,7 @@ public sealed interface Matrix extends Op {
         public void differentiate(GradientBuilder g) {
             if (activation != Activation.NONE) {
                 throw new IllegalArgumentException(
-                        "matmul with a fused activation is for inference: write gelu as an op of its own to train");
+                        "matmul with a fused activation is for inference: write activate as an op of its own to train");
             }
             Value x = g.input(0);
             Value w = g.input(1);
@@ -233,7 +233,7 @@ public sealed interface Matrix extends Op {
                                 * w[transpose == Transpose.W ? j * k + p : p * n + j];
                     }
                     sum += addend == Operand.PRESENT ? in.get(in.size() - 1)[i * n + j] : 0;
-                    y[i * n + j] = activation == Activation.GELU ? Elementwise.Gelu.value(sum) : sum;
+                    y[i * n + j] = activation == Activation.GELU_TANH ? Elementwise.Function.GELU_TANH.value(sum) : sum;
                 }
             }
             return List.of(y);

@@ -44,7 +44,7 @@ class GradientTest {
         if (op instanceof Matrix.MatMul m) {
             return m.transpose() != Matrix.Transpose.X && m.activation() == Matrix.Activation.NONE;
         }
-        return op instanceof Elementwise.Gelu
+        return op instanceof Elementwise.Activate
                 || op instanceof Elementwise.Add
                 || op instanceof Elementwise.Scale
                 || op instanceof Elementwise.Dropout

@@ -78,13 +78,15 @@ final class OpCases {
                 transpose,
                 bias ? Operand.PRESENT : Operand.ABSENT,
                 addend ? Operand.PRESENT : Operand.ABSENT,
-                gelu ? Activation.GELU : Activation.NONE);
+                gelu ? Activation.GELU_TANH : Activation.NONE);
     }
 
     private static void elementwise(List<OpCase> cases) {
         for (long[] s : new long[][] {{1}, {3, 5}, {2, 7, 33}, {70, 512}}) {
-            cases.add(of(new Elementwise.Gelu(), ELEMENTWISE, f32(s)));
-            cases.add(of(new Elementwise.GeluGrad(), ELEMENTWISE, f32(s), f32(s)));
+            for (Elementwise.Function function : Elementwise.Function.values()) {
+                cases.add(of(new Elementwise.Activate(function), ELEMENTWISE, f32(s)));
+                cases.add(of(new Elementwise.ActivateGrad(function), ELEMENTWISE, f32(s), f32(s)));
+            }
             cases.add(of(new Elementwise.Add(), ELEMENTWISE, f32(s), f32(s)));
             cases.add(of(new Elementwise.Scale(-0.37), ELEMENTWISE, f32(s)));
             cases.add(of(new Elementwise.Dropout(0.3, 7), ELEMENTWISE, f32(s), counters(3)));
@@ -130,7 +132,7 @@ final class OpCases {
     private static void attention(List<OpCase> cases) {
         int[][] sizes = {{1, 1, 1, 1, 1}, {2, 5, 3, 3, 7}, {1, 33, 2, 2, 16}, {2, 70, 4, 2, 24}, {1, 130, 2, 1, 64}};
         for (int[] s : sizes) {
-            Heads heads = new Heads(s[2], s[3], s[4]);
+            Heads heads = new Heads(s[2], s[3], s[4], 1 / Math.sqrt(s[4] + 1));
             long fused = (s[2] + 2L * s[3]) * s[4];
             long out = (long) s[2] * s[4];
             cases.add(of(new CausalAttention(heads), SUMS, f32(s[0], s[1], fused)));
