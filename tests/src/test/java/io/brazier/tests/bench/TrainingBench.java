@@ -30,7 +30,7 @@ public final class TrainingBench {
         int numRounds = flags.integer("rounds", 2);
         TorchRival rival = flags.has("torch") ? TorchRival.install() : null;
         System.out.println("Kernels: " + CpuNative.isa() + "; median of " + numSteps + " steps, best of " + numRounds
-                + " rounds" + (rival == null ? "" : "; PyTorch with its allocator tuned, in turns"));
+                + " rounds" + (rival == null ? "" : "; PyTorch with its allocator and MKL tuned, in turns"));
         System.out.println();
         System.out.println(
                 "| model | threads | tokens/s | CPU s/step | GEMM GFLOP/s | of GEMM | PyTorch tokens/s | ratio |");
