@@ -1,0 +1,155 @@
+package io.brazier.tests.bench;
+
+import io.brazier.collective.Communicator;
+import io.brazier.collective.CommunicatorServer;
+import io.brazier.collective.Endpoint;
+import io.brazier.collective.Transport;
+import io.brazier.cpu.CpuCommunicators;
+import io.brazier.cpu.CpuNative;
+import io.brazier.exec.TrainingEngine;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.Writer;
+import java.net.InetAddress;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * One rank of a benchmark, in a JVM of its own with one thread. It takes the secret from standard input, prints its endpoint, takes
+ * everybody's, and prints its figure.
+ */
+final class RankProcess {
+    private static final Duration DEADLINE = Duration.ofMinutes(2);
+    private static final long LIMIT_SECONDS = 600;
+    private static final long ALL_REDUCE_BYTES = 500_000_000;
+    private static final int ALL_REDUCES = 8;
+
+    /** The case that is no training: the figure is bytes per second of an all-reduce. */
+    static final String ALL_REDUCE = "all-reduce";
+
+    private final Process process;
+    private final BufferedReader out;
+    private final Writer in;
+
+    private RankProcess(String name, int numSteps) throws IOException {
+        process = new ProcessBuilder(
+                        ProcessHandle.current().info().command().orElse("java"),
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        RankProcess.class.getName(),
+                        name,
+                        "" + numSteps)
+                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                .start();
+        out = process.inputReader(StandardCharsets.UTF_8);
+        in = process.outputWriter(StandardCharsets.UTF_8);
+    }
+
+    /** Runs a case on numRanks processes at once; returns the mean of their figures. */
+    static double run(String name, int numRanks, int numSteps) throws IOException {
+        List<RankProcess> ranks = new ArrayList<>();
+        Thread limit = new Thread(() -> {
+            try {
+                TimeUnit.SECONDS.sleep(LIMIT_SECONDS);
+                ranks.forEach(rank -> rank.process.destroyForcibly());
+            } catch (InterruptedException e) {
+                // All ended in time.
+            }
+        });
+        limit.setDaemon(true);
+        limit.start();
+        try {
+            for (int rank = 0; rank < numRanks; rank++) {
+                ranks.add(new RankProcess(name, numSteps));
+            }
+            byte[] secret = new byte[32];
+            new SecureRandom().nextBytes(secret);
+            StringBuilder endpoints = new StringBuilder();
+            for (RankProcess rank : ranks) {
+                rank.write(HexFormat.of().formatHex(secret));
+                endpoints.append(rank.readLine()).append(' ');
+            }
+            for (int rank = 0; rank < numRanks; rank++) {
+                ranks.get(rank).write(rank + " " + endpoints);
+            }
+            double sum = 0;
+            for (RankProcess rank : ranks) {
+                sum += Double.parseDouble(rank.readLine());
+            }
+            return sum / numRanks;
+        } finally {
+            limit.interrupt();
+            ranks.forEach(rank -> rank.process.destroyForcibly());
+        }
+    }
+
+    private void write(String line) throws IOException {
+        in.write(line + "\n");
+        in.flush();
+    }
+
+    private String readLine() throws IOException {
+        String line = out.readLine();
+        if (line == null) {
+            throw new IOException("a rank ended, or took over " + LIMIT_SECONDS + " s; its error is above");
+        }
+        return line;
+    }
+
+    public static void main(String[] arguments) throws IOException {
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        byte[] secret = HexFormat.of().parseHex(in.readLine());
+        try (CommunicatorServer server = CpuCommunicators.open(
+                1,
+                secret,
+                Path.of(System.getProperty("java.io.tmpdir")),
+                InetAddress.getLoopbackAddress(),
+                Transport.AUTO)) {
+            System.out.println(server.endpoint().encode());
+            String[] words = in.readLine().split(" ");
+            List<Endpoint> endpoints = new ArrayList<>();
+            for (int x = 1; x < words.length; x++) {
+                endpoints.add(Endpoint.decode(words[x]));
+            }
+            try (Communicator communicator = server.connect(Integer.parseInt(words[0]), endpoints, DEADLINE)) {
+                System.out.println(figure(arguments[0], Integer.parseInt(arguments[1]), communicator));
+            }
+        }
+    }
+
+    private static double figure(String name, int numSteps, Communicator communicator) {
+        if (name.equals(ALL_REDUCE)) {
+            return allReduceBytesPerSecond(communicator);
+        }
+        BenchCase bench = BenchCase.ALL.stream()
+                .filter(one -> one.name().equals(name))
+                .findFirst()
+                .orElseThrow();
+        try (TrainingEngine engine = bench.engine(communicator, 1)) {
+            return bench.tokens()
+                    / StepTimer.time(engine, bench, numSteps, communicator.rank())
+                            .seconds();
+        }
+    }
+
+    private static double allReduceBytesPerSecond(Communicator communicator) {
+        long memory = CpuNative.allocate(ALL_REDUCE_BYTES);
+        CpuNative.fill(memory, ALL_REDUCE_BYTES / 4, 1e-3f);
+        double best = Double.MAX_VALUE;
+        for (int x = 0; x < ALL_REDUCES; x++) {
+            communicator.barrier();
+            long start = System.nanoTime();
+            communicator.allReduce(memory, ALL_REDUCE_BYTES / 4).await();
+            best = Math.min(best, (System.nanoTime() - start) / 1e9);
+        }
+        CpuNative.free(memory, ALL_REDUCE_BYTES);
+        return ALL_REDUCE_BYTES / best;
+    }
+}
