@@ -128,7 +128,8 @@ public final class CheckpointStore {
     }
 
     /**
-     * Makes a checkpoint of shards that all ranks have written. A step that is committed already stays as it is.
+     * Makes a checkpoint of shards that all ranks have written. It takes the place of an older one of that step, which was damaged or
+     * not resumed from.
      *
      * @return the path of the committed checkpoint
      * @throws IOException when a newer generation has begun, or the storage fails; nothing is committed then
@@ -147,11 +148,12 @@ public final class CheckpointStore {
             throw new IOException("generation " + generation + " may not commit step " + step + ": generation "
                     + generation() + " has begun");
         }
+        String replaced = directory + "/." + name(step) + ".replaced.tmp";
         if (storage.exists(target)) {
-            storage.delete(temporary);
-        } else {
-            storage.rename(temporary, target);
+            storage.rename(target, replaced);
         }
+        storage.rename(temporary, target);
+        storage.delete(replaced);
         return target;
     }
 

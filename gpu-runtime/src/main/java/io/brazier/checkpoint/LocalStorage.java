@@ -34,10 +34,13 @@ public final class LocalStorage implements Storage {
         return new FileOutputStream(file.toFile()) {
             @Override
             public void close() throws IOException {
-                if (getChannel().isOpen()) {
-                    getFD().sync();
+                try {
+                    if (getChannel().isOpen()) {
+                        getFD().sync();
+                    }
+                } finally {
+                    super.close();
                 }
-                super.close();
             }
         };
     }

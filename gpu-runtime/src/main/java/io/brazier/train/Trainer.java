@@ -65,8 +65,16 @@ public final class Trainer {
      */
     public static TrainingResult run(Run run) {
         Trainer trainer = new Trainer(run);
-        if (run.config().patience() == 0) {
+        int patience = run.config().patience();
+        if (patience == 0) {
             return trainer.train(Optional.empty());
+        }
+        if (run.batches().numValidationSamples() == 0) {
+            throw new TrainingException(
+                    TrainingException.Category.CONFIG,
+                    "patience " + patience + " needs validation samples, and there are none: set patience to 0, or "
+                            + "validationFraction so high that its part of the text has more than sequenceLength "
+                            + run.config().sequenceLength() + " tokens");
         }
         try (WeightsCopy best = new WeightsCopy(run.engine())) {
             return trainer.train(Optional.of(best));
@@ -78,27 +86,27 @@ public final class Trainer {
                 run.checkpoints().map(store -> new TrainingCheckpoints(run, store, best));
         checkpoints.ifPresent(c -> c.resume(progress));
         long firstStep = progress.step;
-        End end = End.ALL_STEPS;
-        while (progress.step < config.numSteps()) {
+        boolean stop = false;
+        while (progress.step < config.numSteps() && !impatient() && !stop) {
             step();
-            boolean stop = stopRequested();
-            boolean last = stop || progress.step == config.numSteps();
+            stop = stopRequested();
+            boolean last = progress.step == config.numSteps();
             if (last || due(config.evaluationInterval())) {
                 evaluate(best);
             }
-            boolean impatient = config.patience() > 0 && progress.evaluationsSinceBest >= config.patience();
-            if (last || impatient || due(config.checkpointInterval())) {
+            if (last || stop || impatient() || due(config.checkpointInterval())) {
                 checkpoints.ifPresent(c -> c.save(progress));
-            }
-            if (stop || impatient) {
-                end = stop ? End.STOP_REQUESTED : End.PATIENCE;
-                break;
             }
         }
         if (progress.bestStep > 0) {
             best.ifPresent(WeightsCopy::restore);
         }
+        End end = stop ? End.STOP_REQUESTED : impatient() ? End.PATIENCE : End.ALL_STEPS;
         return new TrainingResult(progress.step, firstStep, steps, evaluations, progress.bestStep, end);
+    }
+
+    private boolean impatient() {
+        return config.patience() > 0 && progress.evaluationsSinceBest >= config.patience();
     }
 
     private boolean due(long interval) {

@@ -94,20 +94,18 @@ final class TrainingCheckpoints {
         if (run.resume() instanceof Resume.From from) {
             return Optional.of(from.path());
         }
-        return store.latest(run.listener()::onWarning).map(Checkpoint::path);
+        try {
+            return store.latest(run.listener()::onWarning).map(Checkpoint::path);
+        } catch (CheckpointException e) {
+            throw new TrainingException(Category.CHECKPOINT, e.getMessage() + ": check checkpointDir", e);
+        }
     }
 
     private void load(String path, Progress progress) {
         try {
             Checkpoint checkpoint = store.open(path);
             JsonNode state = checkpoint.state();
-            ObjectNode expected = settings();
-            if (!state.path("settings").equals(expected)) {
-                throw new TrainingException(
-                        Category.CHECKPOINT,
-                        path + " was written by a run with " + state.path("settings") + ", this one has " + expected
-                                + ": set resume to never, give another checkpointDir, or restore the settings");
-            }
+            checkSettings(path, state.path("settings"));
             progress.step = checkpoint.step();
             progress.bestStep = state.path("bestStep").asLong();
             progress.bestLoss =
@@ -127,6 +125,23 @@ final class TrainingCheckpoints {
         }
     }
 
+    private void checkSettings(String path, JsonNode theirs) {
+        // Through text, as theirs went: trees tell a long from an int.
+        JsonNode ours = Json.parse("settings", Json.bytes(settings()));
+        List<String> differences = new ArrayList<>();
+        ours.fieldNames().forEachRemaining(name -> {
+            if (!ours.get(name).equals(theirs.get(name))) {
+                differences.add(name + " " + theirs.path(name) + " there and " + ours.get(name) + " here");
+            }
+        });
+        if (!differences.isEmpty()) {
+            throw new TrainingException(
+                    Category.CHECKPOINT,
+                    path + " is of a run with other settings, " + String.join(", ", differences)
+                            + ": restore the settings, give another checkpointDir, or set resume to never");
+        }
+    }
+
     /** What must agree between the run that saved and the one that goes on, for it to learn the same. */
     private ObjectNode settings() {
         ObjectNode node = Json.mapper().createObjectNode();
@@ -140,6 +155,7 @@ final class TrainingCheckpoints {
         node.put("learningRate", c.learningRate()).put("minLearningRate", c.minLearningRate());
         node.put("warmupSteps", c.warmupSteps());
         node.put("trainingSamples", run.batches().numTrainingSamples());
+        node.put("keepsBestWeights", best.isPresent());
         return node;
     }
 
@@ -151,7 +167,7 @@ final class TrainingCheckpoints {
         try {
             mine = store.writeShard(step, run.generation(), communicator.rank(), communicator.size(), sources(progress))
                     .toJson();
-        } catch (IOException e) {
+        } catch (IOException | CheckpointException e) {
             mine = failure(e);
         }
         byte[][] all = communicator.allGatherBytes(Json.bytes(mine));
@@ -191,15 +207,23 @@ final class TrainingCheckpoints {
                     .put("bestLossBits", Double.doubleToRawLongBits(progress.bestLoss))
                     .put("evaluationsSinceBest", progress.evaluationsSinceBest);
             String path = store.commit(progress.step, run.generation(), shards, state);
-            store.keepLast(KEPT);
+            removeOld();
             return Json.mapper().createObjectNode().put("path", path);
-        } catch (IOException e) {
+        } catch (IOException | CheckpointException e) {
             try {
                 store.discard(progress.step, run.generation());
             } catch (IOException cleanup) {
                 e.addSuppressed(cleanup);
             }
             return failure(e);
+        }
+    }
+
+    private void removeOld() {
+        try {
+            store.keepLast(KEPT);
+        } catch (IOException | CheckpointException e) {
+            run.listener().onWarning("checkpoints that are no longer needed were not removed: " + e);
         }
     }
 
