@@ -31,16 +31,17 @@ INLINE int64_t scoreStride(const Heads& s) {
     return roundUp(s.t, TILE_VECTORS * LANES);
 }
 
-INLINE int64_t floatsPerThread(const Heads& s, int64_t transposed, int64_t strips) {
-    return scoreStride(s) * (transposed * s.k + strips * ROWS);
+// One thread's scratch: `copies` of a head's [T, K] (plain or transposed) and `strips` of scores.
+INLINE int64_t floatsPerThread(const Heads& s, int64_t copies, int64_t strips) {
+    return scoreStride(s) * (copies * s.k + strips * ROWS);
 }
 
 int64_t attentionScratchFloats(Heads s) {
-    return floatsPerThread(s, 1, 1);
+    return floatsPerThread(s, 2, 1);
 }
 
 int64_t attentionGradScratchFloats(Heads s) {
-    return floatsPerThread(s, 2, 2);
+    return floatsPerThread(s, 5, 2);
 }
 
 INLINE int64_t touchedFloats(const Heads& s) {
@@ -79,12 +80,13 @@ INLINE void scaleRow(float* p, int64_t count, float factor) {
 
 // o = softmax(scale q k^T, causal) v; lse[B, H, T] = log of each row's sum of exp(scale q k^T).
 void attention(const float* qkv, float* o, float* lse, float* scratch, Heads s, float scale) {
-    const int64_t scores = scoreStride(s), own = floatsPerThread(s, 1, 1);
+    const int64_t scores = scoreStride(s), own = attentionScratchFloats(s), copy = scores * s.k;
     parallelFor(s.b * s.hkv, touchedFloats(s), [=](int64_t index) {
         Task task(s, index);
         float* keys = scratch + omp_get_thread_num() * own;
-        float* strip = keys + s.k * scores;
-        transpose(qkv + task.kOffset, task.stride, s.t, s.k, keys, scores, scores);
+        float *values = keys + copy, *strip = values + copy;
+        transpose(qkv + task.kOffset, task.stride, s.t, s.k, keys, scores, roundUp(s.t, LANES));
+        gather(qkv + task.vOffset, task.stride, s.t, s.k, values);
         for (int64_t x = 0; x < task.perKey; x++) {
             int64_t head = task.keyHead * task.perKey + x;
             const float* q = qkv + task.qOffset + head * s.k;
@@ -101,8 +103,7 @@ void attention(const float* qkv, float* o, float* lse, float* scratch, Heads s, 
                     sums[from + r] = top + logf(total);
                     factors[r] = 1.f / total;
                 }
-                multiply(rows, s.k, seen, {strip, scores, 1}, qkv + task.vOffset, task.stride, block, task.outStride,
-                    false);
+                multiply(rows, s.k, seen, {strip, scores, 1}, values, s.k, block, task.outStride, false);
                 for (int64_t r = 0; r < rows; r++) {
                     scaleRow(block + r * task.outStride, s.k, factors[r]);
                 }
@@ -144,18 +145,16 @@ INLINE float dot(const float* a, const float* b, int64_t count) {
 // With p recomputed from lse and delta = rowsum(dO o): dv = p^T dO, dS = p (dO v^T - delta) scale, dq = dS k, dk = dS^T q.
 void attentionGrad(const float* qkv, const float* o, const float* lse, const float* gradO, float* dqkv, float* scratch,
     Heads s, float scale) {
-    const int64_t scores = scoreStride(s), own = floatsPerThread(s, 2, 2);
+    const int64_t scores = scoreStride(s), own = attentionGradScratchFloats(s), copy = scores * s.k;
     parallelFor(s.b * s.hkv, 2 * touchedFloats(s), [=](int64_t index) {
         Task task(s, index);
         float* keys = scratch + omp_get_thread_num() * own;
-        float *values = keys + s.k * scores, *p = values + s.k * scores, *dp = p + ROWS * scores;
-        transpose(qkv + task.kOffset, task.stride, s.t, s.k, keys, scores, scores);
-        transpose(qkv + task.vOffset, task.stride, s.t, s.k, values, scores, scores);
-        float *dk = dqkv + task.kOffset, *dv = dqkv + task.vOffset;
-        for (int64_t t = 0; t < s.t; t++) {
-            std::memset(dk + t * task.stride, 0, s.k * sizeof(float));
-            std::memset(dv + t * task.stride, 0, s.k * sizeof(float));
-        }
+        float *keysT = keys + copy, *valuesT = keysT + copy, *dk = valuesT + copy, *dv = dk + copy;
+        float *p = dv + copy, *dp = p + ROWS * scores;
+        gather(qkv + task.kOffset, task.stride, s.t, s.k, keys);
+        transpose(qkv + task.kOffset, task.stride, s.t, s.k, keysT, scores, roundUp(s.t, LANES));
+        transpose(qkv + task.vOffset, task.stride, s.t, s.k, valuesT, scores, roundUp(s.t, LANES));
+        std::memset(dk, 0, 2 * copy * sizeof(float));
         for (int64_t x = 0; x < task.perKey; x++) {
             int64_t head = task.keyHead * task.perKey + x;
             int64_t outOffset = task.row * s.t * task.outStride + head * s.k;
@@ -165,18 +164,19 @@ void attentionGrad(const float* qkv, const float* o, const float* lse, const flo
                 int64_t at = task.qOffset + head * s.k + from * task.stride;
                 int64_t outAt = outOffset + from * task.outStride;
                 const float *q = qkv + at, *out = o + outAt, *dOut = gradO + outAt;
-                multiply(rows, padded, s.k, {q, task.stride, 1}, keys, scores, p, scores, false);
-                multiply(rows, padded, s.k, {dOut, task.outStride, 1}, values, scores, dp, scores, false);
+                multiply(rows, padded, s.k, {q, task.stride, 1}, keysT, scores, p, scores, false);
+                multiply(rows, padded, s.k, {dOut, task.outStride, 1}, valuesT, scores, dp, scores, false);
                 for (int64_t r = 0; r < rows; r++) {
                     float delta = dot(out + r * task.outStride, dOut + r * task.outStride, s.k);
                     gradientRow(p + r * scores, dp + r * scores, from + r + 1, padded, scale, sums[from + r], delta);
                 }
-                multiply(seen, s.k, rows, {p, 1, scores}, dOut, task.outStride, dv, task.stride, true);
-                multiply(seen, s.k, rows, {dp, 1, scores}, q, task.stride, dk, task.stride, true);
-                multiply(rows, s.k, seen, {dp, scores, 1}, qkv + task.kOffset, task.stride, dqkv + at, task.stride,
-                    false);
+                multiply(seen, s.k, rows, {p, 1, scores}, dOut, task.outStride, dv, s.k, true);
+                multiply(seen, s.k, rows, {dp, 1, scores}, q, task.stride, dk, s.k, true);
+                multiply(rows, s.k, seen, {dp, scores, 1}, keys, s.k, dqkv + at, task.stride, false);
             }
         }
+        scatter(dk, s.t, s.k, dqkv + task.kOffset, task.stride);
+        scatter(dv, s.t, s.k, dqkv + task.vOffset, task.stride);
     });
 }
 

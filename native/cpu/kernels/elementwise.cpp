@@ -120,50 +120,64 @@ bool allFinite(const float* x, int64_t count) {
     return found == 0;
 }
 
-// Philox4x32-10 (Salmon et al., SC 2011) for LANES consecutive counters; words[w][lane].
-INLINE void philox(uint64_t block, uint32_t step, uint32_t stream, uint64_t seed, uint32_t words[4][LANES]) {
-    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
-    for (int x = 0; x < LANES; x++) {
-        c0[x] = static_cast<uint32_t>(block + x);
-        c1[x] = static_cast<uint32_t>((block + x) >> 32);
-        c2[x] = step;
-        c3[x] = stream;
+typedef uint64_t VecLong __attribute__((vector_size(LANES * 4)));
+typedef uint32_t VecWord __attribute__((vector_size(LANES * 4)));
+constexpr int HALF = LANES / 2;
+
+// Philox4x32-10 (Salmon et al., SC 2011) of HALF consecutive counters {block .., step, stream}: the words in their order,
+// four of each counter. 32-bit values are kept in 64-bit lanes, where their products fit.
+INLINE void philox(uint64_t block, uint32_t step, uint32_t stream, uint64_t seed, VecWord words[2]) {
+    const VecLong low = VecLong{} + 0xFFFFFFFFu;
+    VecLong counter{};
+    for (int x = 0; x < HALF; x++) {
+        counter[x] = block + x;
     }
-    uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+    VecLong c0 = counter & low, c1 = counter >> 32, c2 = VecLong{} + step, c3 = VecLong{} + stream;
+    uint64_t k0 = seed & 0xFFFFFFFFu, k1 = seed >> 32;
+#pragma GCC unroll 10
     for (int round = 0; round < 10; round++) {
-        for (int x = 0; x < LANES; x++) {
-            uint64_t p0 = uint64_t{0xD2511F53u} * c0[x], p1 = uint64_t{0xCD9E8D57u} * c2[x];
-            c0[x] = static_cast<uint32_t>(p1 >> 32) ^ c1[x] ^ k0;
-            c1[x] = static_cast<uint32_t>(p1);
-            c2[x] = static_cast<uint32_t>(p0 >> 32) ^ c3[x] ^ k1;
-            c3[x] = static_cast<uint32_t>(p0);
-        }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        VecLong p0 = (c0 & low) * 0xD2511F53u, p1 = (c2 & low) * 0xCD9E8D57u;
+        c0 = (p1 >> 32) ^ c1 ^ k0;
+        c1 = p1 & low;
+        c2 = (p0 >> 32) ^ c3 ^ k1;
+        c3 = p0 & low;
+        k0 = (k0 + 0x9E3779B9u) & 0xFFFFFFFFu;
+        k1 = (k1 + 0xBB67AE85u) & 0xFFFFFFFFu;
     }
-    std::memcpy(words[0], c0, sizeof c0);
-    std::memcpy(words[1], c1, sizeof c1);
-    std::memcpy(words[2], c2, sizeof c2);
-    std::memcpy(words[3], c3, sizeof c3);
+    VecLong front = c0 | (c1 << 32), back = c2 | (c3 << 32), first, second;
+    for (int x = 0; x < HALF; x++) {
+        first[x] = x / 2 + x % 2 * HALF;
+        second[x] = HALF / 2 + x / 2 + x % 2 * HALF;
+    }
+    words[0] = (VecWord)__builtin_shuffle(front, back, first);
+    words[1] = (VecWord)__builtin_shuffle(front, back, second);
 }
 
 // Element e of the whole (unsharded, unbatched) array takes word e % 4 of the block e / 4.
 void dropout(
     const float* x, float* y, int64_t count, float rate, const int64_t* rng, int64_t stream, int64_t rowWidth) {
-    int64_t first = rng[2] * rowWidth;
-    float kept = 1.f / (1.f - rate);
-    constexpr int64_t GROUP = 4 * LANES;
-    int64_t firstGroup = first / GROUP, groups = (first + count + GROUP - 1) / GROUP - firstGroup;
+    constexpr int64_t GROUP = 2 * LANES;
+    int64_t first = rng[2] * rowWidth, firstGroup = first / GROUP;
+    int64_t groups = (first + count + GROUP - 1) / GROUP - firstGroup;
     uint32_t step = static_cast<uint32_t>(rng[1]);
     uint64_t seed = static_cast<uint64_t>(rng[0]);
+    float kept = 1.f / (1.f - rate);
     parallelFor(groups, 4 * count, [=](int64_t group) __attribute__((always_inline)) {
-        uint32_t words[4][LANES];
-        int64_t begin = (firstGroup + group) * GROUP;
-        philox(begin / 4, step, static_cast<uint32_t>(stream), seed, words);
-        int64_t from = most(begin, first), to = least(begin + GROUP, first + count);
-        for (int64_t e = from; e < to; e++) {
-            uint32_t word = words[(e - begin) % 4][(e - begin) / 4];
-            y[e - first] = (word >> 8) * 0x1p-24f >= rate ? x[e - first] * kept : 0.f;
+        VecWord words[2];
+        int64_t begin = (firstGroup + group) * GROUP - first;
+        philox((begin + first) / 4, step, static_cast<uint32_t>(stream), seed, words);
+        float factors[GROUP];
+        for (int part = 0; part < 2; part++) {
+            Vec uniform = __builtin_convertvector((VecInt)(words[part] >> 8), Vec) * 0x1p-24f;
+            store(factors + part * LANES, uniform >= rate ? splat(kept) : Vec{});
+        }
+        if (begin >= 0 && begin + GROUP <= count) {
+            store(y + begin, load(x + begin) * load(factors));
+            store(y + begin + LANES, load(x + begin + LANES) * load(factors + LANES));
+        } else {
+            for (int64_t i = most(begin, 0); i < least(begin + GROUP, count); i++) {
+                y[i] = x[i] * factors[i - begin];
+            }
         }
     });
 }

@@ -84,14 +84,50 @@ static inline void multiply(int64_t rows, int64_t columns, int64_t depth, Stride
     float* c, int64_t cStride, bool accumulate) {
     constexpr int64_t WIDE = TILE_VECTORS * LANES;
     int64_t x = 0;
-    for (; x + WIDE <= columns; x += WIDE) {
-        rowsOfTiles<TILE_VECTORS, false>(rows, depth, a, b + x, bStride, c + x, cStride, accumulate, LANES);
+    auto next = [&](auto run, int64_t width) __attribute__((always_inline)) {
+        run(rows, depth, a, b + x, bStride, c + x, cStride, accumulate, columns - x);
+        x += width;
+    };
+    while (x + WIDE <= columns) {
+        next(rowsOfTiles<TILE_VECTORS, false>, WIDE);
     }
-    for (; x + LANES <= columns; x += LANES) {
-        rowsOfTiles<1, false>(rows, depth, a, b + x, bStride, c + x, cStride, accumulate, LANES);
+    switch ((columns - x) / LANES) {
+        case 3: next(rowsOfTiles<3, false>, 3 * LANES); break;
+        case 2: next(rowsOfTiles<2, false>, 2 * LANES); break;
+        case 1: next(rowsOfTiles<1, false>, LANES); break;
+        default: break;
     }
     if (x < columns) {
-        rowsOfTiles<1, true>(rows, depth, a, b + x, bStride, c + x, cStride, accumulate, columns - x);
+        next(rowsOfTiles<1, true>, LANES);
+    }
+}
+
+// Exchanges element h + l of each row r with element l of row r + h, blockwise: one of log2(LANES) steps of a transpose.
+template <int H>
+INLINE void exchange(Vec rows[LANES]) {
+    VecInt upper, lower;
+    for (int l = 0; l < LANES; l++) {
+        upper[l] = (l & H) == 0 ? l : LANES + l - H;
+        lower[l] = (l & H) == 0 ? l + H : LANES + l;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < LANES; r++) {
+        if ((r & H) == 0) {
+            Vec a = rows[r], b = rows[r + H];
+            rows[r] = __builtin_shuffle(a, b, upper);
+            rows[r + H] = __builtin_shuffle(a, b, lower);
+        }
+    }
+}
+
+INLINE void transposeSquare(Vec rows[LANES]) {
+    exchange<1>(rows);
+    exchange<2>(rows);
+    if (LANES >= 8) {
+        exchange<LANES >= 8 ? 4 : 1>(rows);
+    }
+    if (LANES >= 16) {
+        exchange<LANES >= 16 ? 8 : 1>(rows);
     }
 }
 
@@ -99,14 +135,40 @@ static inline void multiply(int64_t rows, int64_t columns, int64_t depth, Stride
 static inline void transpose(const float* in, int64_t inStride, int64_t rows, int64_t columns, float* out,
     int64_t outStride, int64_t padded) {
     for (int64_t r = 0; r < padded; r += LANES) {
-        int64_t n = least(LANES, rows - r);
-        for (int64_t c = 0; c < columns; c++) {
-            Vec v{};
-            for (int64_t lane = 0; lane < n; lane++) {
-                v[lane] = in[(r + lane) * inStride + c];
+        for (int64_t c = 0; c < columns; c += LANES) {
+            int64_t width = least(LANES, columns - c);
+            Vec square[LANES];
+#pragma GCC unroll 16
+            for (int64_t x = 0; x < LANES; x++) {
+                const float* from = in + (r + x) * inStride + c;
+                square[x] = r + x >= rows ? Vec{} : width == LANES ? load(from) : loadPartial(from, width);
             }
-            store(out + c * outStride + r, v);
+            transposeSquare(square);
+            if (width == LANES) {
+#pragma GCC unroll 16
+                for (int64_t x = 0; x < LANES; x++) {
+                    store(out + (c + x) * outStride + r, square[x]);
+                }
+            } else {
+                for (int64_t x = 0; x < width; x++) {
+                    store(out + (c + x) * outStride + r, square[x]);
+                }
+            }
         }
+    }
+}
+
+// out[rows, width] = the rows of in, which lie `stride` apart.
+static inline void gather(const float* in, int64_t stride, int64_t rows, int64_t width, float* out) {
+    for (int64_t r = 0; r < rows; r++) {
+        std::memcpy(out + r * width, in + r * stride, width * sizeof(float));
+    }
+}
+
+// The rows of out, which lie `stride` apart, = in[rows, width].
+static inline void scatter(const float* in, int64_t rows, int64_t width, float* out, int64_t stride) {
+    for (int64_t r = 0; r < rows; r++) {
+        std::memcpy(out + r * stride, in + r * width, width * sizeof(float));
     }
 }
 
