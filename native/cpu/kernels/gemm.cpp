@@ -192,7 +192,8 @@ void gemm(Gemm g, int64_t numThreads, float* scratch) {
     bool byColumns = g.n >= g.m;
     int64_t tiles = byColumns ? (g.n + NR - 1) / NR : (g.m + MR - 1) / MR;
     int64_t size = byColumns ? NR : MR, end = byColumns ? g.n : g.m;
-    int64_t team = least(numThreads, tiles);
+    // A quarter of a million multiply-adds take as long as waking a thread.
+    int64_t team = most(1, least(least(numThreads, tiles), g.m * g.n * g.k >> 18));
     parallelFor(team, team * GRAIN, [=](int64_t part) {
         int64_t from = least(end, part * tiles / team * size), to = least(end, (part + 1) * tiles / team * size);
         int64_t m0 = byColumns ? 0 : from, m1 = byColumns ? g.m : to;

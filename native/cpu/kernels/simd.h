@@ -66,26 +66,38 @@ INLINE Vec smaller(Vec a, Vec b) {
     return a < b ? a : b;
 }
 
-INLINE float sum(Vec v) {
-    float parts[LANES];
-    std::memcpy(parts, &v, sizeof v);
-    for (int width = LANES / 2; width > 0; width /= 2) {
-        for (int x = 0; x < width; x++) {
-            parts[x] += parts[x + width];
-        }
+// Lane l of the result is lane l ^ H of v.
+template <int H>
+INLINE Vec swapLanes(Vec v) {
+    VecInt lanes;
+    for (int l = 0; l < LANES; l++) {
+        lanes[l] = l ^ H;
     }
-    return parts[0];
+    return __builtin_shuffle(v, lanes);
+}
+
+INLINE float sum(Vec v) {
+    if (LANES >= 16) {
+        v += swapLanes<LANES >= 16 ? 8 : 1>(v);
+    }
+    if (LANES >= 8) {
+        v += swapLanes<LANES >= 8 ? 4 : 1>(v);
+    }
+    v += swapLanes<2>(v);
+    v += swapLanes<1>(v);
+    return v[0];
 }
 
 INLINE float largest(Vec v) {
-    float parts[LANES];
-    std::memcpy(parts, &v, sizeof v);
-    for (int width = LANES / 2; width > 0; width /= 2) {
-        for (int x = 0; x < width; x++) {
-            parts[x] = parts[x] > parts[x + width] ? parts[x] : parts[x + width];
-        }
+    if (LANES >= 16) {
+        v = larger(v, swapLanes<LANES >= 16 ? 8 : 1>(v));
     }
-    return parts[0];
+    if (LANES >= 8) {
+        v = larger(v, swapLanes<LANES >= 8 ? 4 : 1>(v));
+    }
+    v = larger(v, swapLanes<2>(v));
+    v = larger(v, swapLanes<1>(v));
+    return v[0];
 }
 
 // e^x within 1.5 ulp (Cephes' polynomial after taking out a power of two); 0 below -87.3, e^88.3 above, NaN stays.
