@@ -101,20 +101,6 @@ final class FakeEngine implements TrainingEngine {
         return sum;
     }
 
-    /** Tells a resumed engine how far it is; a real one has that in its weights. */
-    FakeEngine at(long steps) {
-        numSteps = steps;
-        return this;
-    }
-
-    /** Copies of the weights and moments by name. */
-    Map<String, float[]> snapshot() {
-        Map<String, float[]> copy = new HashMap<>();
-        states.forEach(
-                (name, arrays) -> arrays.forEach((state, values) -> copy.put(name + " " + state, values.clone())));
-        return copy;
-    }
-
     @Override
     public List<Parameter> parameters() {
         return PARAMETERS;

@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.optim.LearningRateSchedule;
-import io.brazier.train.FakeRanks.Outcome;
+import io.brazier.train.LoopRanks.Outcome;
 import io.brazier.train.TrainingException.Category;
 import io.brazier.train.TrainingResult.End;
 import java.util.List;
@@ -60,7 +60,7 @@ class TrainerTest {
     @Test
     void stepsAreReportedWithTheirRates() throws Exception {
         TrainingConfig config = config().build();
-        TrainingResult result = new FakeRanks(config).run().get(0).result();
+        TrainingResult result = new LoopRanks(config).run().get(0).result();
         assertEquals(7, result.numSteps());
         assertEquals(0, result.firstStep());
         assertEquals(End.ALL_STEPS, result.end());
@@ -80,7 +80,7 @@ class TrainerTest {
     @ParameterizedTest
     @CsvSource({"0, 7", "1, 1 2 3 4 5 6 7", "3, 3 6 7", "7, 7", "9, 7"})
     void evaluatesEveryIntervalAndAtTheEnd(long interval, String steps) throws Exception {
-        TrainingResult result = new FakeRanks(
+        TrainingResult result = new LoopRanks(
                         config().evaluationInterval(interval).build())
                 .run()
                 .get(0)
@@ -102,7 +102,7 @@ class TrainerTest {
     @ValueSource(longs = {1, 11, 12, 13, 30})
     void paddingDoesNotCount(long numValidation) throws Exception {
         for (int numRanks = 1; numRanks <= 3; numRanks++) {
-            for (Outcome outcome : new FakeRanks(config().evaluationInterval(0).build())
+            for (Outcome outcome : new LoopRanks(config().evaluationInterval(0).build())
                     .ranks(numRanks)
                     .validation(numValidation)
                     .run()) {
@@ -116,7 +116,7 @@ class TrainerTest {
     @Test
     void withoutValidationNothingIsEvaluated() throws Exception {
         TrainingResult result =
-                new FakeRanks(config().build()).validation(0).run().get(0).result();
+                new LoopRanks(config().build()).validation(0).run().get(0).result();
         assertTrue(result.evaluations().isEmpty());
         assertEquals(0, result.bestStep());
     }
@@ -125,7 +125,7 @@ class TrainerTest {
     void patienceNeedsValidation() {
         TrainingException e = assertThrows(
                 TrainingException.class,
-                () -> new FakeRanks(config().patience(2).build()).validation(0).run());
+                () -> new LoopRanks(config().patience(2).build()).validation(0).run());
         assertEquals(Category.CONFIG, e.category());
         assertTrue(e.getMessage().contains("patience 2"), e.getMessage());
         assertTrue(e.getMessage().contains("validationFraction"), e.getMessage());
@@ -134,9 +134,9 @@ class TrainerTest {
     @ParameterizedTest
     @CsvSource({"2,1", "3,1", "1,4", "2,3", "4,3"})
     void everyLayoutTakesTheSameRows(int numRanks, int numMicroBatches) throws Exception {
-        Map<String, float[]> one = new FakeRanks(config().build()).run().get(0).state();
+        Map<String, float[]> one = new LoopRanks(config().build()).run().get(0).state();
         TrainingConfig split = config().numMicroBatches(numMicroBatches).build();
-        for (Outcome outcome : new FakeRanks(split).ranks(numRanks).run()) {
+        for (Outcome outcome : new LoopRanks(split).ranks(numRanks).run()) {
             assertSameState(one, outcome.state());
         }
     }
@@ -145,7 +145,7 @@ class TrainerTest {
     void patienceEndsTheRunWithTheBestWeights() throws Exception {
         FakeEngine.Script script = validation(3, 2, 2.5, 2, 2.1, 1, 1);
         TrainingConfig impatient = config().evaluationInterval(1).patience(3).build();
-        for (Outcome outcome : new FakeRanks(impatient).ranks(2).script(script).run()) {
+        for (Outcome outcome : new LoopRanks(impatient).ranks(2).script(script).run()) {
             assertEquals(End.PATIENCE, outcome.result().end());
             assertEquals(5, outcome.result().numSteps());
             assertEquals(2, outcome.result().bestStep());
@@ -159,7 +159,7 @@ class TrainerTest {
 
     @Test
     void aLossThatIsNotFiniteStopsWithTheRemedy() {
-        TrainingException e = assertThrows(TrainingException.class, () -> new FakeRanks(config().build())
+        TrainingException e = assertThrows(TrainingException.class, () -> new LoopRanks(config().build())
                 .ranks(2)
                 .script(diverging(Set.of(4L)))
                 .run());
@@ -173,7 +173,7 @@ class TrainerTest {
     void skippedStepsAreWarnedOf() throws Exception {
         TrainingConfig skip = config().nonFinite(TrainingConfig.NonFinite.SKIP).build();
         for (Outcome outcome :
-                new FakeRanks(skip).ranks(2).script(diverging(Set.of(1L, 4L))).run()) {
+                new LoopRanks(skip).ranks(2).script(diverging(Set.of(1L, 4L))).run()) {
             assertEquals(7, outcome.result().numSteps());
             assertEquals(
                     2,
@@ -193,7 +193,7 @@ class TrainerTest {
                 LongStream.range(0, 40).filter(s -> s != 9).boxed().toList());
         TrainingException e = assertThrows(
                 TrainingException.class,
-                () -> new FakeRanks(skip).script(diverging(steps)).run());
+                () -> new LoopRanks(skip).script(diverging(steps)).run());
         assertTrue(e.getMessage().contains("step 20 on rank 0"), e.getMessage());
         assertTrue(e.getMessage().contains("10"), e.getMessage());
     }
@@ -202,7 +202,7 @@ class TrainerTest {
     @ValueSource(ints = {1, 2})
     void stopsWhenRankZeroIsAsked(int numRanks) throws Exception {
         TrainingConfig config = config().numSteps(50).evaluationInterval(0).build();
-        for (Outcome outcome : new FakeRanks(config)
+        for (Outcome outcome : new LoopRanks(config)
                 .ranks(numRanks)
                 .listener(rank -> new TrainingListener() {
                     private long steps;

@@ -8,8 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.brazier.checkpoint.CheckpointStore;
 import io.brazier.checkpoint.LocalStorage;
 import io.brazier.checkpoint.Storage;
-import io.brazier.train.FakeRanks.Killed;
-import io.brazier.train.FakeRanks.Outcome;
+import io.brazier.train.LoopRanks.Killed;
+import io.brazier.train.LoopRanks.Outcome;
 import io.brazier.train.TrainingException.Category;
 import io.brazier.train.TrainingListener.Phase;
 import io.brazier.train.TrainingResult.End;
@@ -47,9 +47,9 @@ class TrainingCheckpointsTest {
                 .checkpointInterval(4);
     }
 
-    private FakeRanks ranks(TrainingConfig config, int numRanks, int generation) throws IOException {
+    private LoopRanks ranks(TrainingConfig config, int numRanks, int generation) throws IOException {
         store().fence(generation);
-        return new FakeRanks(config)
+        return new LoopRanks(config)
                 .ranks(numRanks)
                 .checkpoints(directory.toString(), LOCAL)
                 .generation(generation);
@@ -80,10 +80,10 @@ class TrainingCheckpointsTest {
     @ParameterizedTest
     @EnumSource(Phase.class)
     void goesOnToTheSameBits(Phase phase) throws Exception {
-        Outcome undisturbed = new FakeRanks(config().build()).ranks(2).run().get(0);
+        Outcome undisturbed = new LoopRanks(config().build()).ranks(2).run().get(0);
         for (int victim = 0; victim < 2; victim++) {
             int generation = 2 * victim + 1;
-            FakeRanks first = ranks(config().build(), 2, generation).listener(killer(victim, 8, phase));
+            LoopRanks first = ranks(config().build(), 2, generation).listener(killer(victim, 8, phase));
             assertThrows(Killed.class, first::run);
             // When rank 1 dies at the commit, all shards are written, and rank 0 may be quicker.
             List<Long> possible = phase == Phase.STEP
@@ -104,7 +104,7 @@ class TrainingCheckpointsTest {
     @ParameterizedTest
     @CsvSource({"1,3", "3,1", "2,4", "4,2"})
     void layoutMayChange(int before, int after) throws Exception {
-        Outcome undisturbed = new FakeRanks(config().build()).run().get(0);
+        Outcome undisturbed = new LoopRanks(config().build()).run().get(0);
         assertThrows(Killed.class, () -> ranks(config().build(), before, 1)
                 .listener(killer(before - 1, 9, Phase.STEP))
                 .run());
@@ -128,7 +128,7 @@ class TrainingCheckpointsTest {
         FakeEngine.Script script = losses(5, 4, 4.5, 4.2, 4.1, 4.3, 1);
         TrainingConfig config = config().patience(4).build();
         Outcome undisturbed =
-                new FakeRanks(config).ranks(2).script(script).run().get(0);
+                new LoopRanks(config).ranks(2).script(script).run().get(0);
         assertEquals(End.PATIENCE, undisturbed.result().end());
         assertEquals(12, undisturbed.result().numSteps());
         assertThrows(Killed.class, () -> ranks(config, 2, 1)
@@ -163,7 +163,7 @@ class TrainingCheckpointsTest {
     @Test
     void aStoppedRunGoesOn() throws Exception {
         TrainingConfig config = config().numSteps(25).build();
-        Outcome undisturbed = new FakeRanks(config).ranks(2).run().get(0);
+        Outcome undisturbed = new LoopRanks(config).ranks(2).run().get(0);
         Outcome stopped = ranks(config, 2, 1)
                 .listener(rank -> new TrainingListener() {
                     @Override
@@ -260,8 +260,8 @@ class TrainingCheckpointsTest {
                 ".*/step-00000008"
             })
     void aFailedSaveIsAWarning(String victim) throws Exception {
-        Outcome undisturbed = new FakeRanks(config().build()).ranks(2).run().get(0);
-        FakeRanks ranks =
+        Outcome undisturbed = new LoopRanks(config().build()).ranks(2).run().get(0);
+        LoopRanks ranks =
                 ranks(config().build(), 2, 1).checkpoints(directory.toString(), r -> new FailingStorage(victim, ""));
         for (Outcome outcome : ranks.run()) {
             assertSameState(undisturbed.state(), outcome.state());
@@ -296,14 +296,14 @@ class TrainingCheckpointsTest {
 
     @Test
     void aDamagedCheckpointIsReplaced() throws Exception {
-        Outcome undisturbed = new FakeRanks(config().build()).ranks(2).run().get(0);
-        FakeRanks first = ranks(config().build(), 2, 1).listener(killer(0, 11, Phase.STEP));
+        Outcome undisturbed = new LoopRanks(config().build()).ranks(2).run().get(0);
+        LoopRanks first = ranks(config().build(), 2, 1).listener(killer(0, 11, Phase.STEP));
         assertThrows(Killed.class, first::run);
         Path shard = directory.resolve("step-00000008/rank-00001-of-00002.safetensors");
         try (RandomAccessFile file = new RandomAccessFile(shard.toFile(), "rw")) {
             file.setLength(file.length() - 1);
         }
-        FakeRanks second = ranks(config().build(), 2, 2).listener(killer(0, 9, Phase.STEP));
+        LoopRanks second = ranks(config().build(), 2, 2).listener(killer(0, 9, Phase.STEP));
         assertThrows(Killed.class, second::run);
         assertEquals(List.of(".generation-2", "step-00000004", "step-00000008"), files());
         Outcome outcome = ranks(config().build(), 2, 3).run().get(0);
@@ -348,10 +348,10 @@ class TrainingCheckpointsTest {
 
     @Test
     void anOldGenerationCannotCommit() throws Exception {
-        FakeRanks old = ranks(config().build(), 2, 1);
+        LoopRanks old = ranks(config().build(), 2, 1);
         store().fence(2);
         Map<String, float[]> undisturbed =
-                new FakeRanks(config().build()).ranks(2).run().get(0).state();
+                new LoopRanks(config().build()).ranks(2).run().get(0).state();
         for (Outcome outcome : old.run()) {
             assertSameState(undisturbed, outcome.state());
             assertTrue(outcome.events().stream().noneMatch(event -> event.startsWith("checkpoint")));

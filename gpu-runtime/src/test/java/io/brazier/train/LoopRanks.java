@@ -4,7 +4,10 @@ import io.brazier.checkpoint.CheckpointStore;
 import io.brazier.checkpoint.Storage;
 import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuCommunicators;
+import io.brazier.exec.TrainingEngine;
+import io.brazier.exec.TrainingEngine.State;
 import io.brazier.nn.GptConfig;
+import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -20,8 +23,8 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.IntFunction;
 
-/** Runs the training loop with {@link FakeEngine}s as threads of this process. */
-final class FakeRanks {
+/** Runs the training loop on ranks that are threads of this process, with {@link FakeEngine}s unless told otherwise. */
+final class LoopRanks {
     static final GptConfig MODEL = GptConfig.of(100, 64, 1, 1, 8);
 
     /** A rank that a test kills. */
@@ -40,7 +43,16 @@ final class FakeRanks {
             Map<Long, Map<String, float[]>> evaluated,
             List<String> events) {}
 
+    /** What a rank trains, and with what. */
+    interface Parts {
+        TrainingEngine engine(Communicator communicator) throws Exception;
+
+        BatchSource batches(Communicator communicator) throws Exception;
+    }
+
+    private final GptConfig model;
     private final TrainingConfig config;
+    private Parts parts;
     private int numRanks = 1;
     private long numValidation = 5;
     private FakeEngine.Script script = new FakeEngine.Script() {};
@@ -50,42 +62,64 @@ final class FakeRanks {
     private Resume resume = new Resume.Auto();
     private int generation = 1;
 
-    FakeRanks(TrainingConfig config) {
+    LoopRanks(TrainingConfig config) {
+        this(MODEL, config);
+        this.parts = new Parts() {
+            @Override
+            public TrainingEngine engine(Communicator c) {
+                return new FakeEngine(c, config, script);
+            }
+
+            @Override
+            public BatchSource batches(Communicator c) {
+                return fakeBatches(c);
+            }
+        };
+    }
+
+    private LoopRanks(GptConfig model, TrainingConfig config) {
+        this.model = model;
         this.config = config;
     }
 
-    FakeRanks ranks(int value) {
+    static LoopRanks of(GptConfig model, TrainingConfig config, Parts parts) {
+        LoopRanks ranks = new LoopRanks(model, config);
+        ranks.parts = parts;
+        return ranks;
+    }
+
+    LoopRanks ranks(int value) {
         numRanks = value;
         return this;
     }
 
-    FakeRanks validation(long samples) {
+    LoopRanks validation(long samples) {
         numValidation = samples;
         return this;
     }
 
-    FakeRanks script(FakeEngine.Script value) {
+    LoopRanks script(FakeEngine.Script value) {
         script = value;
         return this;
     }
 
-    FakeRanks listener(IntFunction<TrainingListener> value) {
+    LoopRanks listener(IntFunction<TrainingListener> value) {
         listeners = value;
         return this;
     }
 
-    FakeRanks checkpoints(String where, IntFunction<Storage> value) {
+    LoopRanks checkpoints(String where, IntFunction<Storage> value) {
         directory = where;
         storages = value;
         return this;
     }
 
-    FakeRanks resume(Resume value) {
+    LoopRanks resume(Resume value) {
         resume = value;
         return this;
     }
 
-    FakeRanks generation(int value) {
+    LoopRanks generation(int value) {
         generation = value;
         return this;
     }
@@ -132,14 +166,29 @@ final class FakeRanks {
         }
     }
 
-    private Outcome rank(Communicator c) {
-        FakeEngine engine = new FakeEngine(c, config, script);
-        Recorder recorder = new Recorder(listeners.apply(c.rank()), engine);
-        Optional<CheckpointStore> store =
-                Optional.ofNullable(storages).map(s -> new CheckpointStore(s.apply(c.rank()), directory));
-        TrainingResult result =
-                Trainer.run(new Trainer.Run(MODEL, config, c, engine, batches(c), store, resume, generation, recorder));
-        return new Outcome(result, engine.snapshot(), recorder.evaluated, recorder.events);
+    private Outcome rank(Communicator c) throws Exception {
+        try (BatchSource batches = parts.batches(c);
+                TrainingEngine engine = parts.engine(c)) {
+            Recorder recorder = new Recorder(listeners.apply(c.rank()), engine);
+            Optional<CheckpointStore> store =
+                    Optional.ofNullable(storages).map(s -> new CheckpointStore(s.apply(c.rank()), directory));
+            TrainingResult result = Trainer.run(
+                    new Trainer.Run(model, config, c, engine, batches, store, resume, generation, recorder));
+            return new Outcome(result, snapshot(engine), recorder.evaluated, recorder.events);
+        }
+    }
+
+    /** Weights and moments by name. */
+    private static Map<String, float[]> snapshot(TrainingEngine engine) {
+        Map<String, float[]> copy = new HashMap<>();
+        for (TrainingEngine.Parameter p : engine.parameters()) {
+            for (State state : List.of(State.WEIGHT, State.FIRST_MOMENT, State.SECOND_MOMENT)) {
+                float[] values = new float[(int) p.numElements()];
+                engine.read(p, state, 0, FloatBuffer.wrap(values));
+                copy.put(p.name() + " " + state, values);
+            }
+        }
+        return copy;
     }
 
     /** Keeps what the loop says, and passes it on. */
@@ -147,16 +196,15 @@ final class FakeRanks {
         private final List<String> events = new ArrayList<>();
         private final Map<Long, Map<String, float[]>> evaluated = new HashMap<>();
         private final TrainingListener next;
-        private final FakeEngine engine;
+        private final TrainingEngine engine;
 
-        Recorder(TrainingListener next, FakeEngine engine) {
+        Recorder(TrainingListener next, TrainingEngine engine) {
             this.next = next;
             this.engine = engine;
         }
 
         @Override
         public void onPhase(long step, Phase phase) {
-            engine.at(step);
             next.onPhase(step, phase);
         }
 
@@ -167,7 +215,7 @@ final class FakeRanks {
 
         @Override
         public void onEvaluation(EvaluationReport report) {
-            evaluated.put(report.step(), engine.snapshot());
+            evaluated.put(report.step(), snapshot(engine));
             events.add("evaluation " + report.step() + " " + report.loss() + " " + report.tokens());
         }
 
@@ -187,7 +235,7 @@ final class FakeRanks {
         }
     }
 
-    private BatchSource batches(Communicator c) {
+    private BatchSource fakeBatches(Communicator c) {
         int rows = config.microBatchSize(c.size());
         return new BatchSource() {
             @Override
