@@ -214,6 +214,11 @@ final class Worker {
             waiter.wake();
         }
         joinThread();
+        CollectiveException cause = progress.failure();
+        if (cause != null) {
+            // Whoever hears that this rank leaves has heard why, even if another thread is about to tell it.
+            control.abort(cause.what());
+        }
         control.close();
         try {
             waiter.close();
