@@ -1,0 +1,124 @@
+package io.brazier.tests.collective;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.brazier.collective.CollectiveException;
+import io.brazier.collective.Communicator;
+import io.brazier.collective.Transport;
+import io.brazier.cpu.CpuNative;
+import java.io.IOException;
+import java.nio.FloatBuffer;
+import java.time.Duration;
+import java.util.Base64;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import org.apache.commons.math3.linear.ArrayRealVector;
+import org.apache.commons.math3.linear.RealVector;
+import org.apache.commons.math3.random.MersenneTwister;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Ranks that are processes: their sums against Apache Commons Math, and what the others see when one is killed. */
+class ProcessesTest {
+
+    private static final int COUNT = 1_234_567;
+    private static final long LIMIT_SECONDS = 30;
+
+    /** Of rank's input, whole numbers below 2^20 in size, so that f32 sums of up to 16 ranks are exact. */
+    private static double[] input(int rank) {
+        MersenneTwister random = new MersenneTwister(rank + 1);
+        double[] values = new double[COUNT];
+        for (int x = 0; x < COUNT; x++) {
+            values[x] = random.nextInt(1 << 20) - (1 << 19);
+        }
+        return values;
+    }
+
+    /** Sums its input with the others' and prints some of it; then sums for ever, until something ends it. */
+    public static final class Rank {
+
+        private Rank() {}
+
+        public static void main(String[] arguments) throws IOException {
+            Communicator communicator = RankProcesses.join(Duration.ofSeconds(LIMIT_SECONDS));
+            long address = CpuNative.allocate(4L * COUNT);
+            FloatBuffer values = CpuNative.wrap(address, 4 * COUNT).asFloatBuffer();
+            double[] own = input(communicator.rank());
+            for (int x = 0; x < COUNT; x++) {
+                values.put(x, (float) own[x]);
+            }
+            communicator.allReduce(address, COUNT).await();
+            byte[] bytes = new byte[4 * COUNT];
+            CpuNative.wrap(address, 4 * COUNT).get(bytes);
+            System.out.println(Base64.getEncoder().encodeToString(bytes));
+            try {
+                while (true) {
+                    communicator.allReduce(address, COUNT).await();
+                }
+            } catch (CollectiveException e) {
+                System.out.println(e.category() + " | " + e.getMessage());
+            }
+            communicator.close();
+        }
+    }
+
+    private static float[] floats(String line) {
+        byte[] bytes = Base64.getDecoder().decode(line);
+        float[] values = new float[bytes.length / 4];
+        java.nio.ByteBuffer.wrap(bytes)
+                .order(java.nio.ByteOrder.nativeOrder())
+                .asFloatBuffer()
+                .get(values);
+        return values;
+    }
+
+    @ParameterizedTest
+    @CsvSource({"SHARED_MEMORY, 2", "SHARED_MEMORY, 4", "TCP, 2", "TCP, 3"})
+    void processesSumAsCommonsMathDoes(Transport transport, int size) throws Exception {
+        RealVector want = new ArrayRealVector(COUNT);
+        for (int rank = 0; rank < size; rank++) {
+            want = want.add(new ArrayRealVector(input(rank), false));
+        }
+        try (RankProcesses group = RankProcesses.start(Rank.class, size, transport)) {
+            for (int rank = 0; rank < size; rank++) {
+                float[] got = floats(group.hear(rank));
+                double[] widened = new double[COUNT];
+                for (int x = 0; x < COUNT; x++) {
+                    widened[x] = got[x];
+                }
+                assertArrayEquals(want.toArray(), widened, 0, "rank " + rank);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            value = Transport.class,
+            names = {"SHARED_MEMORY", "TCP"})
+    void aKilledProcessIsMissedByAllOthers(Transport transport) throws Exception {
+        int size = 3;
+        try (RankProcesses group = RankProcesses.start(Rank.class, size, transport)) {
+            for (int rank = 0; rank < size; rank++) {
+                group.hear(rank);
+            }
+            group.process(1).destroyForcibly();
+            for (int rank : new int[] {0, 2}) {
+                CompletableFuture<String> outcome = CompletableFuture.supplyAsync(() -> {
+                    try {
+                        return group.hear(rank);
+                    } catch (IOException e) {
+                        return e.toString();
+                    }
+                });
+                String line = outcome.get(LIMIT_SECONDS / 3, TimeUnit.SECONDS);
+                assertTrue(line.startsWith("peer lost") || line.startsWith("aborted"), line);
+                assertTrue(line.contains("rank 1"), line);
+                assertTrue(group.process(rank).waitFor(LIMIT_SECONDS, TimeUnit.SECONDS));
+                assertEquals(0, group.process(rank).exitValue());
+            }
+        }
+    }
+}
