@@ -10,6 +10,10 @@ final class CharacterTokenizer implements Tokenizer {
 
     /** @param codePoints sorted and distinct */
     CharacterTokenizer(int[] codePoints) {
+        if (Arrays.stream(codePoints).anyMatch(c -> Character.getType(c) == Character.SURROGATE)) {
+            throw new IllegalArgumentException(
+                    "the text holds half of a surrogate pair, which no file can keep: replace it, or read the text as UTF-8");
+        }
         this.codePoints = codePoints;
     }
 

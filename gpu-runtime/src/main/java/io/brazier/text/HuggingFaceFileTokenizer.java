@@ -13,6 +13,13 @@ import java.util.OptionalInt;
 
 /** Any tokenizer.json, by Hugging Face's own library through DJL. */
 final class HuggingFaceFileTokenizer implements Tokenizer {
+    /** Ids above this belong to no model; they would only make arrays of their size. */
+    private static final long MAX_VOCABULARY_SIZE = 1 << 24;
+
+    /** Training and scoring need the whole text; the library's own default keeps 512 tokens. */
+    private static final Map<String, String> WHOLE_TEXT =
+            Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "false");
+
     private static final List<String> END_OF_TEXT = List.of("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>");
 
     static {
@@ -32,7 +39,7 @@ final class HuggingFaceFileTokenizer implements Tokenizer {
         this.json = json.clone();
         JsonNode tree = Json.parse(name, json);
         try {
-            this.tokenizer = HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), Map.of());
+            this.tokenizer = HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), WHOLE_TEXT);
         } catch (IOException | RuntimeException e) {
             throw new CheckpointException(
                     name, "is no tokenizer that Hugging Face's library reads: " + e.getMessage(), e);
@@ -43,19 +50,23 @@ final class HuggingFaceFileTokenizer implements Tokenizer {
 
     private static int vocabularySize(String name, JsonNode tree) {
         JsonNode vocabulary = tree.path("model").path("vocab");
-        int largest = vocabulary.isArray() ? vocabulary.size() - 1 : -1;
+        long largest = vocabulary.isArray() ? vocabulary.size() - 1 : -1;
         if (vocabulary.isObject()) {
             for (JsonNode id : vocabulary) {
-                largest = Math.max(largest, id.asInt(-1));
+                largest = Math.max(largest, id.asLong(-1));
             }
         }
         for (JsonNode added : tree.path("added_tokens")) {
-            largest = Math.max(largest, added.path("id").asInt(-1));
+            largest = Math.max(largest, added.path("id").asLong(-1));
         }
-        if (largest < 0) {
-            throw new CheckpointException(name, "has no vocabulary");
+        if (largest < 0 || largest >= MAX_VOCABULARY_SIZE) {
+            throw new CheckpointException(
+                    name,
+                    largest < 0
+                            ? "has no vocabulary"
+                            : "has a token id " + largest + ", allowed are ids below " + MAX_VOCABULARY_SIZE);
         }
-        return largest + 1;
+        return (int) largest + 1;
     }
 
     private static OptionalInt endOfTextId(JsonNode tree) {
@@ -81,9 +92,13 @@ final class HuggingFaceFileTokenizer implements Tokenizer {
 
     @Override
     public int[] encode(String text) {
-        return Arrays.stream(tokenizer.encode(text, false, false).getIds())
-                .mapToInt(Math::toIntExact)
-                .toArray();
+        try {
+            return Arrays.stream(tokenizer.encode(text, false, false).getIds())
+                    .mapToInt(Math::toIntExact)
+                    .toArray();
+        } catch (RuntimeException e) {
+            throw new IllegalArgumentException("the tokenizer " + name + " cannot encode a text: " + e.getMessage(), e);
+        }
     }
 
     @Override

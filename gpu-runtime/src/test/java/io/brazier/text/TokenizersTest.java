@@ -5,7 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.brazier.checkpoint.CheckpointException;
+import io.brazier.checkpoint.Json;
 import io.brazier.checkpoint.LocalStorage;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -63,6 +65,52 @@ class TokenizersTest {
         Tokenizer again = Tokenizers.load(new LocalStorage(), directory.toString());
         assertEquals(tokenizer.name(), again.name());
         assertArrayEquals(tokenizer.encode(TEXT), again.encode(TEXT));
+    }
+
+    /** Nothing is cut or filled up, whatever the file asks for or the library is used to. */
+    @Test
+    void huggingFaceEncodesTheWholeText() throws Exception {
+        String json = new String(Tokenizers.gpt2().files().get("tokenizer.json"), StandardCharsets.UTF_8);
+        ObjectNode limited = (ObjectNode) Json.mapper().readTree(json);
+        limited.putObject("truncation")
+                .put("direction", "Right")
+                .put("max_length", 8)
+                .put("strategy", "LongestFirst")
+                .put("stride", 0);
+        ObjectNode padding = limited.putObject("padding");
+        padding.put("direction", "Right").putNull("pad_to_multiple_of").put("pad_id", 0);
+        padding.put("pad_type_id", 0)
+                .put("pad_token", "!")
+                .putObject("strategy")
+                .put("Fixed", 16);
+        Tokenizer whole = Tokenizers.huggingFace("plain", json.getBytes(StandardCharsets.UTF_8));
+        Tokenizer other = Tokenizers.huggingFace("limited", Json.bytes(limited));
+        String[] texts = {"word", "word ".repeat(1000), TEXT.repeat(300), " ".repeat(20_000), "a".repeat(20_000), "\0\0"
+        };
+        for (String text : texts) {
+            int[] expected = Tokenizers.gpt2().encode(text);
+            assertArrayEquals(expected, whole.encode(text));
+            assertArrayEquals(expected, other.encode(text));
+        }
+    }
+
+    @Test
+    void halfASurrogatePairIsNoCharacter() {
+        assertThrows(IllegalArgumentException.class, () -> Tokenizers.characters("a\uD83Db"));
+        for (Tokenizer tokenizer : new Tokenizer[] {Tokenizers.bytes(), Tokenizers.gpt2()}) {
+            assertEquals("a?b", tokenizer.decode(tokenizer.encode("a\uDE00b")));
+        }
+    }
+
+    @Test
+    void hugeIdsAndTextsWithoutTokensAreRefused() {
+        String model =
+                "{\"version\":\"1.0\",\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":%d},\"unk_token\":\"b\"}}";
+        byte[] huge = model.formatted(Integer.MAX_VALUE).getBytes(StandardCharsets.UTF_8);
+        assertThrows(CheckpointException.class, () -> Tokenizers.huggingFace("huge", huge));
+        Tokenizer one = Tokenizers.huggingFace("one", model.formatted(0).getBytes(StandardCharsets.UTF_8));
+        assertArrayEquals(new int[] {0}, one.encode("a"));
+        assertThrows(IllegalArgumentException.class, () -> one.encode("c"));
     }
 
     /** Values that OpenAI's and Hugging Face's GPT-2 tokenizers give. */
