@@ -58,7 +58,7 @@ public final class CpuNative {
     /** The instruction set of the kernels in use: {@code portable}, {@code avx2} or {@code avx512}. */
     public static native String isa();
 
-    /** The fp32 fused-multiply-add roof of the calling thread alone in FLOP/s, measured over about the given time. */
+    /** The fp32 fused-multiply-add roof of the calling thread alone in FLOP/s: the best moment of about the given time. */
     public static native double measureFmaFlops(double seconds);
 
     // ---- matmul
