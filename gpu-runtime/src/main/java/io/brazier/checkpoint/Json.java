@@ -1,7 +1,9 @@
 package io.brazier.checkpoint;
 
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -58,6 +60,32 @@ public final class Json {
             throw new CheckpointException(path, "is not UTF-8", e);
         } catch (JsonProcessingException e) {
             throw new CheckpointException(path, "is no valid JSON: " + e.getOriginalMessage(), e);
+        }
+    }
+
+    /** Reads an object's fields as they come. */
+    interface FieldReader {
+        /** The parser stands on the object's opening brace and must be left on its closing one. */
+        void read(JsonParser parser) throws IOException;
+    }
+
+    /** As {@link #parse}, without building a tree: for objects that may be large. */
+    static void stream(String path, byte[] bytes, FieldReader reader) {
+        try {
+            StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes));
+        } catch (CharacterCodingException e) {
+            throw new CheckpointException(path, "is not UTF-8", e);
+        }
+        try (JsonParser parser = MAPPER.getFactory().createParser(bytes)) {
+            if (parser.nextToken() != JsonToken.START_OBJECT) {
+                throw new CheckpointException(path, "is no JSON object");
+            }
+            reader.read(parser);
+            if (parser.currentToken() != JsonToken.END_OBJECT || parser.nextToken() != null) {
+                throw new CheckpointException(path, "is no single JSON object");
+            }
+        } catch (IOException e) {
+            throw new CheckpointException(path, "is no valid JSON: " + e.getMessage(), e);
         }
     }
 

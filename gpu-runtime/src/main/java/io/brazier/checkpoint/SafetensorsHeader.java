@@ -1,6 +1,8 @@
 package io.brazier.checkpoint;
 
-import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -20,6 +22,7 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
     static final long MAX_JSON_BYTES = 100_000_000;
     private static final String METADATA = "__metadata__";
     private static final int MAX_NAME_LENGTH = 1024;
+    private static final int MAX_DIMS = 64;
 
     /** Element types of the format. */
     enum Type {
@@ -80,11 +83,13 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
         }
         Map<String, Tensor> tensors = new LinkedHashMap<>();
         Map<String, String> metadata = new LinkedHashMap<>();
-        Json.parse(path, json).fields().forEachRemaining(e -> {
-            if (e.getKey().equals(METADATA)) {
-                readMetadata(path, e.getValue(), metadata);
-            } else {
-                tensors.put(checkName(path, e.getKey()), tensor(path, e.getKey(), e.getValue()));
+        Json.stream(path, json, parser -> {
+            for (String name = parser.nextFieldName(); name != null; name = parser.nextFieldName()) {
+                if (name.equals(METADATA)) {
+                    readMetadata(path, parser, metadata);
+                } else {
+                    tensors.put(checkName(path, name), tensor(path, name, parser));
+                }
             }
         });
         long headerBytes = LENGTH_BYTES + (long) json.length;
@@ -92,12 +97,13 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
         return new SafetensorsHeader(headerBytes, tensors, metadata);
     }
 
-    private static void readMetadata(String path, JsonNode node, Map<String, String> metadata) {
-        require(path, node.isObject(), METADATA + " is no object");
-        node.fields().forEachRemaining(e -> {
-            require(path, e.getValue().isTextual(), METADATA + "." + e.getKey() + " is no string");
-            metadata.put(e.getKey(), e.getValue().textValue());
-        });
+    private static void readMetadata(String path, JsonParser parser, Map<String, String> metadata) throws IOException {
+        require(path, parser.nextToken() == JsonToken.START_OBJECT, METADATA + " is no object");
+        for (String key = parser.nextFieldName(); key != null; key = parser.nextFieldName()) {
+            String value = parser.nextTextValue();
+            require(path, value != null, METADATA + "." + abbreviate(key) + " is no string");
+            metadata.put(key, value);
+        }
     }
 
     private static String checkName(String path, String name) {
@@ -109,21 +115,37 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
         return name;
     }
 
-    private static Tensor tensor(String path, String name, JsonNode node) {
-        require(path, node.isObject() && node.size() == 3, "tensor " + name + " must have dtype, shape, data_offsets");
-        Type type;
-        try {
-            type = Type.valueOf(node.path("dtype").asText());
-        } catch (IllegalArgumentException e) {
-            throw new CheckpointException(
-                    path,
-                    "tensor " + name + " has unknown dtype "
-                            + abbreviate(node.path("dtype").asText()),
-                    e);
+    private static Tensor tensor(String path, String name, JsonParser parser) throws IOException {
+        require(path, parser.nextToken() == JsonToken.START_OBJECT, "tensor " + name + " is no object");
+        Type type = null;
+        List<Long> shape = null;
+        List<Long> offsets = null;
+        for (String field = parser.nextFieldName(); field != null; field = parser.nextFieldName()) {
+            switch (field) {
+                case "dtype" -> type = type(path, name, parser.nextTextValue());
+                case "shape" -> shape = wholeNumbers(path, name, field, parser);
+                case "data_offsets" -> offsets = wholeNumbers(path, name, field, parser);
+                default -> throw new CheckpointException(path, "tensor " + name + " has a field " + abbreviate(field));
+            }
         }
-        List<Long> shape = wholeNumbers(path, name, "shape", node.path("shape"));
-        List<Long> offsets = wholeNumbers(path, name, "data_offsets", node.path("data_offsets"));
-        require(path, offsets.size() == 2, "tensor " + name + " must have two data_offsets");
+        require(
+                path,
+                type != null && shape != null && offsets != null && offsets.size() == 2,
+                "tensor " + name + " must have dtype, shape and two data_offsets");
+        return checkedTensor(path, name, type, shape, offsets);
+    }
+
+    private static Type type(String path, String name, String text) {
+        for (Type type : Type.values()) {
+            if (type.name().equals(text)) {
+                return type;
+            }
+        }
+        throw new CheckpointException(
+                path, "tensor " + name + " has unknown dtype " + abbreviate(String.valueOf(text)));
+    }
+
+    private static Tensor checkedTensor(String path, String name, Type type, List<Long> shape, List<Long> offsets) {
         long bytes = type.bytes();
         try {
             for (long dim : shape) {
@@ -142,15 +164,19 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
         return new Tensor(type, shape, begin, end);
     }
 
-    private static List<Long> wholeNumbers(String path, String name, String field, JsonNode node) {
-        require(path, node.isArray(), "tensor " + name + " has no array " + field);
+    private static List<Long> wholeNumbers(String path, String name, String field, JsonParser parser)
+            throws IOException {
+        require(path, parser.nextToken() == JsonToken.START_ARRAY, "tensor " + name + " has no array " + field);
         List<Long> values = new ArrayList<>();
-        for (JsonNode value : node) {
+        while (parser.nextToken() != JsonToken.END_ARRAY) {
+            boolean whole = parser.currentToken() == JsonToken.VALUE_NUMBER_INT
+                    && parser.getNumberType() != JsonParser.NumberType.BIG_INTEGER
+                    && parser.getLongValue() >= 0;
             require(
                     path,
-                    value.isIntegralNumber() && value.canConvertToLong() && value.longValue() >= 0,
-                    "tensor " + name + " " + field + " holds " + abbreviate(value.toString()));
-            values.add(value.longValue());
+                    whole && values.size() < MAX_DIMS,
+                    "tensor " + name + " " + field + " holds what is no size, or" + " more than " + MAX_DIMS);
+            values.add(parser.getLongValue());
         }
         return List.copyOf(values);
     }
