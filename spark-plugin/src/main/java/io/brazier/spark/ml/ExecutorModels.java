@@ -1,0 +1,144 @@
+package io.brazier.spark.ml;
+
+import io.brazier.cpu.CpuEngines;
+import io.brazier.exec.InferenceEngine;
+import io.brazier.spark.plugin.ExecutorRuntime;
+import io.brazier.text.Tokenizer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.function.BiFunction;
+import org.apache.hadoop.fs.FileUtil;
+import org.apache.spark.SparkEnv;
+import org.apache.spark.broadcast.Broadcast;
+
+/**
+ * The models that this executor holds. All tasks of an executor share one engine per model, turn by turn, with the threads of the
+ * whole executor: weights are in memory once. A model that no task uses is dropped when another one is wanted.
+ */
+final class ExecutorModels {
+    private static final Map<Key, Loaded> LOADED = new HashMap<>();
+
+    private record Key(long broadcast, int maxBatch) {}
+
+    private ExecutorModels() {}
+
+    /** The right to use a model until it is closed. */
+    static final class Lease implements AutoCloseable {
+        private final Loaded model;
+        private boolean closed;
+
+        private Lease(Loaded model) {
+            this.model = model;
+        }
+
+        /** Runs with the engine to itself, on the engine's own thread. */
+        <R> R use(BiFunction<InferenceEngine, Tokenizer, R> work) {
+            return model.onItsThread(() -> work.apply(model.engine, model.tokenizer));
+        }
+
+        @Override
+        public void close() {
+            synchronized (LOADED) {
+                model.numUsers -= closed ? 0 : 1;
+                closed = true;
+            }
+        }
+    }
+
+    /** A model and the one thread that may touch its engine. */
+    private static final class Loaded {
+        private final ExecutorService thread = Executors.newSingleThreadExecutor(work -> {
+            Thread worker = new Thread(work, "brazier-inference");
+            worker.setDaemon(true);
+            return worker;
+        });
+        private InferenceEngine engine;
+        private Tokenizer tokenizer;
+        private int numUsers;
+
+        <R> R onItsThread(Callable<R> work) {
+            try {
+                return thread.submit(work).get();
+            } catch (ExecutionException e) {
+                if (e.getCause() instanceof RuntimeException) {
+                    throw (RuntimeException) e.getCause();
+                }
+                throw new IllegalStateException(e.getCause().toString(), e.getCause());
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new IllegalStateException("interrupted while the model ran", e);
+            }
+        }
+
+        void drop() {
+            onItsThread(() -> {
+                engine.close();
+                return null;
+            });
+            thread.shutdown();
+        }
+    }
+
+    static Lease lease(Broadcast<HashMap<String, byte[][]>> files, int maxBatch, int taskCpus) {
+        Key key = new Key(files.id(), maxBatch);
+        synchronized (LOADED) {
+            Loaded model = LOADED.get(key);
+            if (model == null) {
+                dropUnused();
+                model = load(files.value(), maxBatch, numThreads(taskCpus));
+                LOADED.put(key, model);
+            }
+            model.numUsers++;
+            return new Lease(model);
+        }
+    }
+
+    private static Loaded load(HashMap<String, byte[][]> files, int maxBatch, int numThreads) {
+        Loaded model = new Loaded();
+        model.onItsThread(() -> {
+            ExecutorRuntime.warm();
+            Path directory = Files.createTempDirectory(
+                    Path.of(SparkEnv.get().blockManager().diskBlockManager().localDirsString()[0]), "brazier-model");
+            try {
+                ModelFiles.write(files, directory);
+                ModelDirectory content = ModelDirectory.load(directory);
+                model.tokenizer = content.tokenizer();
+                model.engine = CpuEngines.inference(
+                        content.config(),
+                        content.weights(),
+                        numThreads,
+                        maxBatch,
+                        content.config().maxPositions());
+            } finally {
+                FileUtil.fullyDelete(directory.toFile());
+            }
+            return null;
+        });
+        return model;
+    }
+
+    private static void dropUnused() {
+        Iterator<Loaded> models = LOADED.values().iterator();
+        while (models.hasNext()) {
+            Loaded model = models.next();
+            if (model.numUsers == 0) {
+                models.remove();
+                model.drop();
+            }
+        }
+    }
+
+    private static int numThreads(int taskCpus) {
+        SparkEnv env = SparkEnv.get();
+        boolean isLocal = "driver".equals(env.executorId());
+        int otherwise = isLocal ? Runtime.getRuntime().availableProcessors() : taskCpus;
+        return Math.max(taskCpus, env.conf().getInt("spark.executor.cores", otherwise));
+    }
+}

@@ -1,0 +1,66 @@
+package io.brazier.spark.ml;
+
+import io.brazier.checkpoint.CheckpointException;
+import io.brazier.checkpoint.HuggingFaceModel;
+import io.brazier.checkpoint.LocalStorage;
+import io.brazier.exec.TrainingEngine;
+import io.brazier.exec.TrainingEngine.Parameter;
+import io.brazier.exec.TrainingEngine.State;
+import io.brazier.nn.GptConfig;
+import io.brazier.nn.HuggingFaceGpt2;
+import io.brazier.nn.WeightSource;
+import io.brazier.spark.data.HadoopStorage;
+import io.brazier.text.Tokenizer;
+import io.brazier.text.Tokenizers;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.apache.hadoop.conf.Configuration;
+
+/** A model and its tokenizer in a directory of this machine, in Hugging Face layout. */
+record ModelDirectory(GptConfig config, WeightSource weights, Tokenizer tokenizer) {
+
+    /** @throws IllegalArgumentException when a file is missing, damaged, or of another kind of model */
+    static ModelDirectory load(Path directory) {
+        try {
+            HuggingFaceModel model = HuggingFaceModel.open(new LocalStorage(), directory.toString());
+            GptConfig config = HuggingFaceGpt2.config(model);
+            return new ModelDirectory(
+                    config,
+                    HuggingFaceGpt2.weights(model, config),
+                    Tokenizers.load(new LocalStorage(), directory.toString()));
+        } catch (CheckpointException e) {
+            throw new IllegalArgumentException("the model cannot be used: " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * The sizes of a model anywhere.
+     *
+     * @throws IllegalArgumentException when there is no model of this kind
+     */
+    static GptConfig config(String directory, Configuration configuration) {
+        try {
+            return HuggingFaceGpt2.config(HuggingFaceModel.open(new HadoopStorage(configuration), directory));
+        } catch (CheckpointException e) {
+            throw new IllegalArgumentException("initialModel cannot be used: " + e.getMessage(), e);
+        }
+    }
+
+    /** Writes the weights that an engine holds. */
+    static void write(Path directory, GptConfig config, double dropout, TrainingEngine engine, Tokenizer tokenizer)
+            throws IOException {
+        Map<String, Parameter> parameters =
+                engine.parameters().stream().collect(Collectors.toMap(Parameter::name, Function.identity()));
+        WeightSource weights =
+                (name, offset, target) -> engine.read(parameters.get(name), State.WEIGHT, offset, target);
+        HuggingFaceModel.write(
+                new LocalStorage(),
+                directory.toString(),
+                HuggingFaceGpt2.configJson(config, dropout, tokenizer.endOfTextId()),
+                HuggingFaceGpt2.tensors(config, weights),
+                tokenizer.files());
+    }
+}
