@@ -3,7 +3,6 @@ package io.brazier.checkpoint;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -11,10 +10,12 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.ByteBuffer;
+import java.io.InputStreamReader;
 import java.nio.charset.CharacterCodingException;
+import java.nio.charset.CharsetDecoder;
 import java.nio.charset.StandardCharsets;
 
 /** Strict JSON of files that may be hostile: bounded depth, numbers and names, no duplicate keys, nothing behind the end. */
@@ -22,17 +23,24 @@ public final class Json {
     private static final int MAX_DEPTH = 64;
     private static final int MAX_NUMBER_LENGTH = 40;
 
-    /** Small files only; safetensors headers have a limit of their own. */
-    private static final int MAX_FILE_BYTES = 256 << 20;
+    /** Bounds the heap that a tree can claim; safetensors headers are larger and streamed. */
+    private static final int MAX_FILE_BYTES = 16 << 20;
 
-    private static final ObjectMapper MAPPER = JsonMapper.builder(JsonFactory.builder()
-                    .streamReadConstraints(StreamReadConstraints.builder()
-                            .maxNestingDepth(MAX_DEPTH)
-                            .maxNumberLength(MAX_NUMBER_LENGTH)
-                            .maxStringLength(1 << 20)
-                            .build())
-                    .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+    private static final int MAX_STRING_LENGTH = 1 << 20;
+
+    /** Names of hostile files are neither interned nor kept in a table that they could make slow. */
+    private static final JsonFactory FACTORY = JsonFactory.builder()
+            .streamReadConstraints(StreamReadConstraints.builder()
+                    .maxNestingDepth(MAX_DEPTH)
+                    .maxNumberLength(MAX_NUMBER_LENGTH)
+                    .maxStringLength(MAX_STRING_LENGTH)
                     .build())
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
+            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+            .build();
+
+    private static final ObjectMapper MAPPER = JsonMapper.builder(FACTORY)
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
             .enable(SerializationFeature.INDENT_OUTPUT)
             .build();
@@ -44,49 +52,36 @@ public final class Json {
         return MAPPER;
     }
 
-    /** Parses bytes that must be one JSON object in UTF-8. */
-    public static JsonNode parse(String path, byte[] bytes) {
-        try {
-            String text = StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes))
-                    .toString();
-            JsonNode node = MAPPER.readTree(text);
-            if (node == null || !node.isObject()) {
-                throw new CheckpointException(path, "is no JSON object");
+    /** Takes the tokens of one JSON text. */
+    interface Visitor {
+        void visit(JsonParser parser) throws IOException;
+    }
+
+    /** Shows the tokens of bytes that must be one JSON text in UTF-8; nothing but blanks may follow what the visitor takes. */
+    static void stream(String path, byte[] bytes, Visitor visitor) {
+        CharsetDecoder strict = StandardCharsets.UTF_8.newDecoder();
+        try (JsonParser parser = FACTORY.createParser(new InputStreamReader(new ByteArrayInputStream(bytes), strict))) {
+            visitor.visit(parser);
+            if (parser.nextToken() != null) {
+                throw new CheckpointException(path, "goes on behind the end of its JSON");
             }
-            return node;
         } catch (CharacterCodingException e) {
             throw new CheckpointException(path, "is not UTF-8", e);
         } catch (JsonProcessingException e) {
             throw new CheckpointException(path, "is no valid JSON: " + e.getOriginalMessage(), e);
-        }
-    }
-
-    /** Reads an object's fields as they come. */
-    interface FieldReader {
-        /** The parser stands on the object's opening brace and must be left on its closing one. */
-        void read(JsonParser parser) throws IOException;
-    }
-
-    /** As {@link #parse}, without building a tree: for objects that may be large. */
-    static void stream(String path, byte[] bytes, FieldReader reader) {
-        try {
-            StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes));
-        } catch (CharacterCodingException e) {
-            throw new CheckpointException(path, "is not UTF-8", e);
-        }
-        try (JsonParser parser = MAPPER.getFactory().createParser(bytes)) {
-            if (parser.nextToken() != JsonToken.START_OBJECT) {
-                throw new CheckpointException(path, "is no JSON object");
-            }
-            reader.read(parser);
-            if (parser.currentToken() != JsonToken.END_OBJECT || parser.nextToken() != null) {
-                throw new CheckpointException(path, "is no single JSON object");
-            }
         } catch (IOException e) {
-            throw new CheckpointException(path, "is no valid JSON: " + e.getMessage(), e);
+            throw new AssertionError(e);
         }
+    }
+
+    /** Parses bytes that must be one JSON object in UTF-8. */
+    public static JsonNode parse(String path, byte[] bytes) {
+        JsonNode[] node = new JsonNode[1];
+        stream(path, bytes, parser -> node[0] = MAPPER.readTree(parser));
+        if (node[0] == null || !node[0].isObject()) {
+            throw new CheckpointException(path, "is no JSON object");
+        }
+        return node[0];
     }
 
     /** Reads a file that must be one JSON object. */

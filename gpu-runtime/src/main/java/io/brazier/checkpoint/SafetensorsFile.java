@@ -65,7 +65,7 @@ public final class SafetensorsFile {
     /** Copies target.remaining() elements, from element offset on, as f32; F32, F16, BF16, F64 and I32 can be read. */
     public void read(String name, long offset, FloatBuffer target) {
         SafetensorsHeader.Tensor tensor = tensor(name);
-        if (offset < 0 || offset + target.remaining() > tensor.numElements()) {
+        if (offset < 0 || offset > tensor.numElements() - target.remaining()) {
             throw new IndexOutOfBoundsException(name + " has " + tensor.numElements() + " elements, asked for " + offset
                     + " to " + (offset + target.remaining()));
         }

@@ -10,6 +10,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 
 /**
  * The header of a safetensors file: 8 bytes length (little endian), then a JSON object of tensors, then their bytes back to back.
@@ -22,7 +23,12 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
     static final long MAX_JSON_BYTES = 100_000_000;
     private static final String METADATA = "__metadata__";
     private static final int MAX_NAME_LENGTH = 1024;
-    private static final int MAX_DIMS = 64;
+
+    /** A hundred times what the largest published files hold; bounds the heap that a header can claim. */
+    private static final int MAX_TENSORS = 1 << 18;
+
+    private static final int MAX_METADATA = 1 << 16;
+    private static final int MAX_RANK = 64;
 
     /** Element types of the format. */
     enum Type {
@@ -81,92 +87,98 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
         if (json[0] != '{') {
             throw new CheckpointException(path, "header does not begin with {");
         }
-        Map<String, Tensor> tensors = new LinkedHashMap<>();
-        Map<String, String> metadata = new LinkedHashMap<>();
+        SafetensorsHeader header =
+                new SafetensorsHeader(LENGTH_BYTES + (long) json.length, new LinkedHashMap<>(), new LinkedHashMap<>());
         Json.stream(path, json, parser -> {
-            for (String name = parser.nextFieldName(); name != null; name = parser.nextFieldName()) {
-                if (name.equals(METADATA)) {
-                    readMetadata(path, parser, metadata);
-                } else {
-                    tensors.put(checkName(path, name), tensor(path, name, parser));
-                }
+            parser.nextToken();
+            while (parser.nextToken() != JsonToken.END_OBJECT) {
+                header.readEntry(path, parser);
             }
         });
-        long headerBytes = LENGTH_BYTES + (long) json.length;
-        checkCover(path, tensors, fileBytes - headerBytes);
-        return new SafetensorsHeader(headerBytes, tensors, metadata);
+        checkCover(path, header.tensors, fileBytes - header.headerBytes);
+        return header;
     }
 
-    private static void readMetadata(String path, JsonParser parser, Map<String, String> metadata) throws IOException {
-        require(path, parser.nextToken() == JsonToken.START_OBJECT, METADATA + " is no object");
-        for (String key = parser.nextFieldName(); key != null; key = parser.nextFieldName()) {
-            String value = parser.nextTextValue();
-            require(path, value != null, METADATA + "." + abbreviate(key) + " is no string");
-            metadata.put(key, value);
+    private void readEntry(String path, JsonParser parser) throws IOException {
+        String name = parser.getCurrentName();
+        parser.nextToken();
+        if (name.equals(METADATA)) {
+            readMetadata(path, parser);
+            return;
+        }
+        checkName(path, name);
+        tensors.put(name, tensor(path, name, parser));
+        require(path, tensors.size() <= MAX_TENSORS, () -> "lists more than " + MAX_TENSORS + " tensors");
+    }
+
+    private void readMetadata(String path, JsonParser parser) throws IOException {
+        require(path, parser.currentToken() == JsonToken.START_OBJECT, () -> METADATA + " is no object");
+        while (parser.nextToken() != JsonToken.END_OBJECT) {
+            String key = parser.getCurrentName();
+            require(
+                    path,
+                    parser.nextToken() == JsonToken.VALUE_STRING,
+                    () -> METADATA + "." + abbreviate(key) + " is no string");
+            metadata.put(key, parser.getText());
+            require(
+                    path,
+                    metadata.size() <= MAX_METADATA,
+                    () -> "holds more than " + MAX_METADATA + " entries of metadata");
         }
     }
 
-    private static String checkName(String path, String name) {
+    /** Names are never used as paths; those that could be taken for one come from no honest writer. */
+    private static void checkName(String path, String name) {
         require(
                 path,
                 !name.isEmpty() && name.length() <= MAX_NAME_LENGTH,
-                "a tensor's name has " + name.length() + " characters, allowed are 1 to " + MAX_NAME_LENGTH);
-        require(path, name.chars().noneMatch(Character::isISOControl), "a tensor's name holds control characters");
-        return name;
+                () -> "a tensor's name has " + name.length() + " characters, allowed are 1 to " + MAX_NAME_LENGTH);
+        require(
+                path,
+                name.chars().noneMatch(Character::isISOControl),
+                () -> "a tensor's name holds control characters");
+        boolean climbs = name.startsWith("/") || List.of(name.split("[/\\\\]")).contains("..");
+        require(path, !climbs, () -> "a tensor is named like a path outside the directory: " + abbreviate(name));
     }
 
     private static Tensor tensor(String path, String name, JsonParser parser) throws IOException {
-        require(path, parser.nextToken() == JsonToken.START_OBJECT, "tensor " + name + " is no object");
+        require(path, parser.currentToken() == JsonToken.START_OBJECT, () -> which(name) + " is no object");
         Type type = null;
         List<Long> shape = null;
         List<Long> offsets = null;
-        for (String field = parser.nextFieldName(); field != null; field = parser.nextFieldName()) {
+        while (parser.nextToken() != JsonToken.END_OBJECT) {
+            String field = parser.getCurrentName();
+            parser.nextToken();
             switch (field) {
-                case "dtype" -> type = type(path, name, parser.nextTextValue());
+                case "dtype" -> type = type(path, name, parser);
                 case "shape" -> shape = wholeNumbers(path, name, field, parser);
                 case "data_offsets" -> offsets = wholeNumbers(path, name, field, parser);
-                default -> throw new CheckpointException(path, "tensor " + name + " has a field " + abbreviate(field));
+                default -> throw new CheckpointException(
+                        path, which(name) + " has the unknown field " + abbreviate(field));
             }
         }
         require(
                 path,
                 type != null && shape != null && offsets != null && offsets.size() == 2,
-                "tensor " + name + " must have dtype, shape and two data_offsets");
-        return checkedTensor(path, name, type, shape, offsets);
+                () -> which(name) + " must have dtype, shape and two data_offsets");
+        return checked(path, name, new Tensor(type, shape, offsets.get(0), offsets.get(1)));
     }
 
-    private static Type type(String path, String name, String text) {
-        for (Type type : Type.values()) {
-            if (type.name().equals(text)) {
-                return type;
-            }
-        }
-        throw new CheckpointException(
-                path, "tensor " + name + " has unknown dtype " + abbreviate(String.valueOf(text)));
-    }
-
-    private static Tensor checkedTensor(String path, String name, Type type, List<Long> shape, List<Long> offsets) {
-        long bytes = type.bytes();
-        try {
-            for (long dim : shape) {
-                bytes = Math.multiplyExact(bytes, dim);
-            }
-        } catch (ArithmeticException e) {
-            throw new CheckpointException(path, "tensor " + name + " shape " + shape + " overflows", e);
-        }
-        long begin = offsets.get(0);
-        long end = offsets.get(1);
+    private static Type type(String path, String name, JsonParser parser) throws IOException {
         require(
                 path,
-                begin <= end && end - begin == bytes,
-                "tensor " + name + " " + type + shape + " has " + bytes + " bytes, its data_offsets say " + begin
-                        + " to " + end);
-        return new Tensor(type, shape, begin, end);
+                parser.currentToken() == JsonToken.VALUE_STRING,
+                () -> which(name) + " has a dtype that is no string");
+        try {
+            return Type.valueOf(parser.getText());
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException(path, which(name) + " has unknown dtype " + abbreviate(parser.getText()), e);
+        }
     }
 
     private static List<Long> wholeNumbers(String path, String name, String field, JsonParser parser)
             throws IOException {
-        require(path, parser.nextToken() == JsonToken.START_ARRAY, "tensor " + name + " has no array " + field);
+        require(path, parser.currentToken() == JsonToken.START_ARRAY, () -> which(name) + " " + field + " is no array");
         List<Long> values = new ArrayList<>();
         while (parser.nextToken() != JsonToken.END_ARRAY) {
             boolean whole = parser.currentToken() == JsonToken.VALUE_NUMBER_INT
@@ -174,11 +186,34 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
                     && parser.getLongValue() >= 0;
             require(
                     path,
-                    whole && values.size() < MAX_DIMS,
-                    "tensor " + name + " " + field + " holds what is no size, or" + " more than " + MAX_DIMS);
+                    whole,
+                    () -> which(name) + " " + field + " holds something else than whole numbers below 2^63");
             values.add(parser.getLongValue());
+            require(
+                    path,
+                    values.size() <= MAX_RANK,
+                    () -> which(name) + " " + field + " has more than " + MAX_RANK + " numbers");
         }
         return List.copyOf(values);
+    }
+
+    /** Requires that the range is as long as type and shape say. */
+    private static Tensor checked(String path, String name, Tensor tensor) {
+        long bytes = tensor.type().bytes();
+        try {
+            for (long dim : tensor.shape()) {
+                bytes = Math.multiplyExact(bytes, dim);
+            }
+        } catch (ArithmeticException e) {
+            throw new CheckpointException(path, which(name) + " shape " + tensor.shape() + " overflows", e);
+        }
+        if (tensor.begin() > tensor.end() || tensor.end() - tensor.begin() != bytes) {
+            throw new CheckpointException(
+                    path,
+                    which(name) + " " + tensor.type() + tensor.shape() + " has " + bytes
+                            + " bytes, its data_offsets say " + tensor.begin() + " to " + tensor.end());
+        }
+        return tensor;
     }
 
     private static void checkCover(String path, Map<String, Tensor> tensors, long dataBytes) {
@@ -188,26 +223,32 @@ record SafetensorsHeader(long headerBytes, Map<String, Tensor> tensors, Map<Stri
                 .thenComparingLong(e -> e.getValue().end()));
         long end = 0;
         for (Map.Entry<String, Tensor> e : byPlace) {
-            require(
-                    path,
-                    e.getValue().begin() == end,
-                    "tensor " + e.getKey() + " begins at " + e.getValue().begin() + " where " + end
-                            + " was expected: gap or overlap");
+            if (e.getValue().begin() != end) {
+                throw new CheckpointException(
+                        path,
+                        which(e.getKey()) + " begins at " + e.getValue().begin() + " where " + end
+                                + " was expected: gap or overlap");
+            }
             end = e.getValue().end();
         }
-        require(
-                path,
-                end == dataBytes,
-                "tensors end at byte " + end + " of " + dataBytes + ": truncated or trailing bytes");
+        if (end != dataBytes) {
+            throw new CheckpointException(
+                    path, "tensors end at byte " + end + " of " + dataBytes + ": truncated or trailing bytes");
+        }
+    }
+
+    private static String which(String name) {
+        return "tensor " + abbreviate(name);
     }
 
     private static String abbreviate(String text) {
         return text.length() <= 40 ? text : text.substring(0, 40) + "…";
     }
 
-    private static void require(String path, boolean holds, String what) {
+    /** @param what made only when it is needed: a header can hold very many tensors */
+    private static void require(String path, boolean holds, Supplier<String> what) {
         if (!holds) {
-            throw new CheckpointException(path, what);
+            throw new CheckpointException(path, what.get());
         }
     }
 }
