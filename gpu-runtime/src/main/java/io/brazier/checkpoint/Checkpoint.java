@@ -1,6 +1,7 @@
 package io.brazier.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.FloatBuffer;
@@ -12,6 +13,7 @@ import java.util.List;
 /** A committed checkpoint whose every byte was verified when it was opened. */
 public final class Checkpoint {
     static final String MANIFEST = "manifest.json";
+    static final String DIGEST = "sha256";
     static final int FORMAT = 1;
 
     private final String path;
@@ -30,10 +32,14 @@ public final class Checkpoint {
     /** @throws CheckpointException when manifest or shards are missing or differ from what was written */
     static Checkpoint open(Storage storage, String path) {
         String manifestPath = path + "/" + MANIFEST;
-        JsonNode manifest = Json.read(storage, manifestPath);
+        ObjectNode manifest = (ObjectNode) Json.read(storage, manifestPath);
         if (ShardRecord.number(manifestPath, manifest, "format") != FORMAT) {
             throw new CheckpointException(
                     manifestPath, "has format " + manifest.path("format") + ", this version reads " + FORMAT);
+        }
+        JsonNode digest = manifest.remove(DIGEST);
+        if (digest == null || !digest.asText().equals(digest(manifest))) {
+            throw new CheckpointException(manifestPath, "is not what was written: its " + DIGEST + " does not agree");
         }
         Checkpoint checkpoint =
                 new Checkpoint(path, ShardRecord.number(manifestPath, manifest, "step"), manifest.path("state"));
@@ -44,6 +50,11 @@ public final class Checkpoint {
             throw new CheckpointException(manifestPath, "lists no shards");
         }
         return checkpoint;
+    }
+
+    /** SHA-256 of a manifest that does not have its own yet. */
+    static String digest(ObjectNode manifest) {
+        return HexFormat.of().formatHex(CheckpointStore.sha256().digest(Json.bytes(manifest)));
     }
 
     private void add(Storage storage, ShardRecord shard) {
@@ -69,7 +80,7 @@ public final class Checkpoint {
                 throw new CheckpointException(file, "has " + storage.size(file) + " bytes, the manifest says " + bytes);
             }
             MessageDigest digest = CheckpointStore.sha256();
-            byte[] chunk = new byte[1 << 20];
+            byte[] chunk = new byte[1 << 16];
             try (InputStream in = storage.openAt(file, 0)) {
                 for (int n = in.read(chunk); n >= 0; n = in.read(chunk)) {
                     digest.update(chunk, 0, n);

@@ -22,12 +22,14 @@ import java.util.function.Consumer;
  * <pre>
  * step-00000120/manifest.json, rank-00000-of-00002.safetensors, …
  * .step-00000240.g3.tmp/        being written by generation 3
+ * .step-00000120.aside/         its place is being taken
  * .generation-3                 no older generation may commit
  * </pre>
  */
 public final class CheckpointStore {
     private static final String STEP_PREFIX = "step-";
     private static final String MARKER_PREFIX = ".generation-";
+    private static final String ASIDE_SUFFIX = ".aside";
 
     private final Storage storage;
     private final String directory;
@@ -70,12 +72,20 @@ public final class CheckpointStore {
     /**
      * Ends every attempt of a generation below this one: none can commit any more, and what they left unfinished is removed. The
      * driver calls it before an attempt starts.
+     *
+     * @throws IOException when a newer generation has begun, or the storage fails
      */
     public void fence(int generation) throws IOException {
         storage.createDirectories(directory);
+        refuseIfStale(generation, "start");
         String marker = directory + "/" + MARKER_PREFIX + generation;
         if (!storage.exists(marker)) {
             storage.create(marker).close();
+        }
+        for (String name : storage.list(directory)) {
+            if (name.matches("\\.step-\\d{8,18}\\.aside")) {
+                putBack(name.substring(1, name.length() - ASIDE_SUFFIX.length()));
+            }
         }
         for (String name : storage.list(directory)) {
             boolean olderMarker = name.startsWith(MARKER_PREFIX) && !name.equals(MARKER_PREFIX + generation);
@@ -141,20 +151,48 @@ public final class CheckpointStore {
         manifest.put("format", Checkpoint.FORMAT).put("step", step).put("generation", generation);
         manifest.set("state", state);
         shards.forEach(shard -> manifest.withArray("shards").add(shard.toJson()));
+        manifest.put(Checkpoint.DIGEST, Checkpoint.digest(manifest));
         try (OutputStream out = storage.create(temporary + "/" + Checkpoint.MANIFEST)) {
             out.write(Json.bytes(manifest));
         }
-        if (generation() > generation) {
-            throw new IOException("generation " + generation + " may not commit step " + step + ": generation "
-                    + generation() + " has begun");
-        }
-        String replaced = directory + "/." + name(step) + ".replaced.tmp";
+        refuseIfStale(generation, "commit step " + step);
         if (storage.exists(target)) {
-            storage.rename(target, replaced);
+            storage.rename(target, aside(name(step)));
         }
-        storage.rename(temporary, target);
-        storage.delete(replaced);
+        try {
+            storage.rename(temporary, target);
+        } catch (IOException e) {
+            try {
+                putBack(name(step));
+            } catch (IOException cleanup) {
+                e.addSuppressed(cleanup);
+            }
+            throw e;
+        }
+        storage.delete(aside(name(step)));
         return target;
+    }
+
+    private void refuseIfStale(int generation, String what) throws IOException {
+        int newest = generation();
+        if (newest > generation) {
+            throw new IOException(
+                    "generation " + generation + " may not " + what + ": generation " + newest + " has begun");
+        }
+    }
+
+    private String aside(String name) {
+        return directory + "/." + name + ASIDE_SUFFIX;
+    }
+
+    /** What was put aside is needed again when nothing took its place: the attempt died or was fenced off just then. */
+    private void putBack(String name) throws IOException {
+        String aside = aside(name);
+        if (storage.exists(directory + "/" + name)) {
+            storage.delete(aside);
+        } else if (storage.exists(aside)) {
+            storage.rename(aside, directory + "/" + name);
+        }
     }
 
     /** Removes what this generation has written of a step that will not be committed. */

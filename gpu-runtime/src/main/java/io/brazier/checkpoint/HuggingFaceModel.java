@@ -136,7 +136,7 @@ public final class HuggingFaceModel {
         if (storage.exists(directory)) {
             throw new IOException(directory + " exists: give another path or remove it");
         }
-        String temporary = directory + ".writing";
+        String temporary = directory.replaceFirst("/+$", "") + ".writing";
         try {
             storage.delete(temporary);
             storage.createDirectories(temporary);

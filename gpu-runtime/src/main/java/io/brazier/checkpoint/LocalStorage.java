@@ -27,10 +27,7 @@ public final class LocalStorage implements Storage {
 
     @Override
     public OutputStream create(String path) throws IOException {
-        Path file = Path.of(path);
-        if (Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
-            throw new FileAlreadyExistsException(path);
-        }
+        Path file = Files.createFile(Path.of(path));
         return new FileOutputStream(file.toFile()) {
             @Override
             public void close() throws IOException {
@@ -72,6 +69,9 @@ public final class LocalStorage implements Storage {
             throw new FileAlreadyExistsException(to);
         }
         Files.move(Path.of(from), target, StandardCopyOption.ATOMIC_MOVE);
+        try (FileChannel parent = FileChannel.open(target.toAbsolutePath().getParent(), StandardOpenOption.READ)) {
+            parent.force(true);
+        }
     }
 
     @Override

@@ -67,7 +67,7 @@ public final class SafetensorsFile {
         SafetensorsHeader.Tensor tensor = tensor(name);
         if (offset < 0 || offset > tensor.numElements() - target.remaining()) {
             throw new IndexOutOfBoundsException(name + " has " + tensor.numElements() + " elements, asked for " + offset
-                    + " to " + (offset + target.remaining()));
+                    + " on, " + target.remaining() + " of them");
         }
         int width = tensor.type().bytes();
         try (InputStream in = storage.openAt(path, header.headerBytes() + tensor.begin() + offset * width)) {

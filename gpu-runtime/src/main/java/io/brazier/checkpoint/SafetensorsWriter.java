@@ -55,7 +55,10 @@ public final class SafetensorsWriter {
         }
         long begin = 0;
         for (Tensor tensor : tensors) {
-            long end = begin + tensor.numElements() * Float.BYTES;
+            long end = Math.addExact(begin, Math.multiplyExact(tensor.numElements(), Float.BYTES));
+            if (root.has(tensor.name())) {
+                throw new IllegalArgumentException("two tensors are named " + tensor.name());
+            }
             ObjectNode node = root.putObject(tensor.name());
             node.put("dtype", "F32");
             tensor.shape().forEach(node.withArray("shape")::add);

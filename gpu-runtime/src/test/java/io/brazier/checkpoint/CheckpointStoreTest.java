@@ -16,9 +16,12 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class CheckpointStoreTest {
     private static final int COUNT = 1000;
@@ -113,6 +116,81 @@ class CheckpointStoreTest {
         assertNoTemporaries();
     }
 
+    private interface Pause {
+        void run() throws IOException;
+    }
+
+    /** A store whose attempt stands still before its nth rename while something else happens. */
+    private CheckpointStore pausing(int rename, Pause pause) {
+        int[] renames = {0};
+        Storage storage = new ForwardingStorage(new LocalStorage()) {
+            @Override
+            public void rename(String from, String to) throws IOException {
+                if (++renames[0] == rename) {
+                    pause.run();
+                }
+                super.rename(from, to);
+            }
+        };
+        return new CheckpointStore(storage, directory.toString());
+    }
+
+    /** A zombie wakes up behind the check of its generation: what the newer attempt committed stays. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void aZombieTakesNothingAway(int rename) throws IOException {
+        save(store, 10, 1);
+        CheckpointStore zombie = pausing(rename, () -> {
+            store.fence(2);
+            save(store, 10, 2);
+        });
+        assertThrows(IOException.class, () -> save(zombie, 10, 1));
+        Checkpoint committed = store.latest(w -> {}).orElseThrow();
+        assertEquals(10, committed.step());
+        assertTrue(Files.readString(Path.of(committed.path(), "manifest.json")).contains("\"generation\" : 2"));
+        assertNoTemporaries();
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void anAttemptThatDiesWhileItReplacesLosesNothing(int rename) throws IOException {
+        save(store, 10, 1);
+        CheckpointStore dying = pausing(rename, () -> {
+            throw new IllegalStateException("killed");
+        });
+        assertThrows(IllegalStateException.class, () -> save(dying, 10, 1));
+        store.fence(2);
+        assertEquals(10, latestStep(new ArrayList<>()));
+        assertNoTemporaries();
+        assertThrows(IOException.class, () -> store.fence(1));
+    }
+
+    /** No byte of manifest, header or data can change what is read: it is refused, or only its layout as text differs. */
+    @Test
+    void everyByteIsChecked() throws IOException {
+        Random random = new Random(120);
+        Path checkpoint = Path.of(save(store, 10, 1));
+        for (String name : List.of("manifest.json", "rank-00000-of-00002.safetensors")) {
+            Path file = checkpoint.resolve(name);
+            byte[] whole = Files.readAllBytes(file);
+            for (int x = 0; x < whole.length; x += x < 800 ? 1 : 13) {
+                byte[] damaged = whole.clone();
+                damaged[x] ^= (byte) (1 << random.nextInt(8));
+                Files.write(file, damaged);
+                try {
+                    Checkpoint read = store.open(checkpoint.toString());
+                    assertEquals("manifest.json", name, "byte " + x);
+                    assertEquals(10, read.step());
+                    assertEquals(Json.mapper().createObjectNode().put("position", 10), read.state());
+                    assertArrayEquals(values(10), read(read, 0, COUNT));
+                } catch (CheckpointException e) {
+                    assertTrue(e.getMessage().startsWith(checkpoint.toString()), e.getMessage());
+                }
+            }
+            Files.write(file, whole);
+        }
+    }
+
     @Test
     void oldOnesAreRemoved() throws IOException {
         for (long step = 1; step <= 4; step++) {
@@ -124,7 +202,7 @@ class CheckpointStoreTest {
 
     private void assertNoTemporaries() throws IOException {
         try (var files = Files.list(directory)) {
-            assertTrue(files.noneMatch(f -> f.toString().endsWith(".tmp")));
+            assertTrue(files.noneMatch(f -> f.toString().matches(".*\\.(tmp|aside)")));
         }
     }
 
