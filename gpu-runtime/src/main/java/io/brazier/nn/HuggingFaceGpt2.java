@@ -8,6 +8,7 @@ import io.brazier.checkpoint.Json;
 import io.brazier.checkpoint.SafetensorsWriter;
 import io.brazier.nn.GptConfig.Variant;
 import io.brazier.program.Elementwise.Function;
+import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -16,11 +17,21 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.regex.Pattern;
 
 /** GPT-2 to and from Hugging Face's files: names with or without {@code transformer.}. */
 public final class HuggingFaceGpt2 {
     private static final String PREFIX = "transformer.";
     private static final String HEAD = "lm_head.weight";
+    private static final String EMBEDDING = "wte.weight";
+
+    /** Masks that old files carry along. */
+    private static final Pattern BUFFER = Pattern.compile("h\\.\\d+\\.attn\\.(bias|masked_bias)");
+
+    /** Largest size of a config: products of two sizes stay far below 2^63, four times one below 2^31. */
+    private static final int MAX_SIZE = 1 << 28;
+
+    private static final int CHUNK = 1 << 18;
 
     /** Hugging Face's names of activations; the first of each function is the one that is written. */
     private static final Map<String, Function> ACTIVATIONS = activations();
@@ -40,7 +51,7 @@ public final class HuggingFaceGpt2 {
         return names;
     }
 
-    /** @throws CheckpointException when the file describes another model, or an option that is not computed here */
+    /** @throws CheckpointException when the files describe another model, or an option that is not computed here */
     public static GptConfig config(HuggingFaceModel model) {
         JsonNode c = model.config();
         List<String> violations = new ArrayList<>();
@@ -53,37 +64,55 @@ public final class HuggingFaceGpt2 {
                 violations,
                 ACTIVATIONS.containsKey(activation),
                 "activation_function " + activation + " is none of " + ACTIVATIONS.keySet());
-        require(violations, !c.path("add_cross_attention").asBoolean(false), "add_cross_attention is true");
-        if (!violations.isEmpty()) {
-            throw new CheckpointException(model.directory() + "/config.json", String.join("; ", violations));
-        }
-        int width = size(model, "n_embd", 768);
-        int hidden = c.path("n_inner").isNumber() ? size(model, "n_inner", 0) : 4 * width;
+        require(violations, !flag(violations, c, "add_cross_attention", false), "add_cross_attention is true");
+        int width = size(violations, c, "n_embd", 768);
+        int numLayers = size(violations, c, "n_layer", 12);
+        // A layer has twelve tensors; whoever claims more than there are would have us list them all.
+        require(
+                violations,
+                numLayers <= model.names().size(),
+                "n_layer is " + numLayers + ", but the files hold "
+                        + model.names().size() + " tensors");
+        int vocabularySize = size(violations, c, "vocab_size", 50257);
+        int maxPositions = size(violations, c, "n_positions", 1024);
+        int numHeads = size(violations, c, "n_head", 12);
+        int hiddenWidth = c.path("n_inner").isNull() ? 4 * width : size(violations, c, "n_inner", 4 * width);
+        JsonNode epsilon = c.path("layer_norm_epsilon");
+        require(
+                violations,
+                epsilon.isMissingNode() || epsilon.isNumber(),
+                "layer_norm_epsilon " + epsilon + " is no number");
+        Set<Variant> variants = variants(violations, c);
+        refuse(path(model), violations);
         try {
             return new GptConfig(
-                    size(model, "vocab_size", 50257),
-                    size(model, "n_positions", 1024),
-                    size(model, "n_layer", 12),
-                    size(model, "n_head", 12),
+                    vocabularySize,
+                    maxPositions,
+                    numLayers,
+                    numHeads,
                     width,
-                    hidden,
-                    c.path("layer_norm_epsilon").asDouble(1e-5),
+                    hiddenWidth,
+                    epsilon.asDouble(1e-5),
                     ACTIVATIONS.get(activation),
-                    variants(c));
+                    variants);
         } catch (IllegalArgumentException e) {
-            throw new CheckpointException(model.directory() + "/config.json", e.getMessage(), e);
+            throw new CheckpointException(path(model), e.getMessage(), e);
         }
     }
 
-    private static Set<Variant> variants(JsonNode c) {
+    private static String path(HuggingFaceModel model) {
+        return model.directory() + "/config.json";
+    }
+
+    private static Set<Variant> variants(List<String> violations, JsonNode c) {
         Set<Variant> variants = EnumSet.noneOf(Variant.class);
-        if (!c.path("tie_word_embeddings").asBoolean(true)) {
+        if (!flag(violations, c, "tie_word_embeddings", true)) {
             variants.add(Variant.UNTIED_HEAD);
         }
-        if (!c.path("scale_attn_weights").asBoolean(true)) {
+        if (!flag(violations, c, "scale_attn_weights", true)) {
             variants.add(Variant.UNSCALED_ATTENTION);
         }
-        if (c.path("scale_attn_by_inverse_layer_idx").asBoolean(false)) {
+        if (flag(violations, c, "scale_attn_by_inverse_layer_idx", false)) {
             variants.add(Variant.ATTENTION_SCALED_BY_LAYER);
         }
         return variants;
@@ -95,31 +124,44 @@ public final class HuggingFaceGpt2 {
         }
     }
 
-    private static int size(HuggingFaceModel model, String field, int absent) {
-        JsonNode value = model.config().path(field);
+    private static void refuse(String path, List<String> violations) {
+        if (!violations.isEmpty()) {
+            throw new CheckpointException(path, String.join("; ", violations));
+        }
+    }
+
+    private static boolean flag(List<String> violations, JsonNode c, String field, boolean absent) {
+        JsonNode value = c.path(field);
+        require(
+                violations,
+                value.isMissingNode() || value.isBoolean(),
+                field + " " + value + " is neither true nor false");
+        return value.asBoolean(absent);
+    }
+
+    private static int size(List<String> violations, JsonNode c, String field, int absent) {
+        JsonNode value = c.path(field);
         if (value.isMissingNode()) {
             return absent;
         }
-        if (!value.isIntegralNumber() || !value.canConvertToInt() || value.intValue() < 1) {
-            throw new CheckpointException(model.directory() + "/config.json", field + " is " + value);
+        if (!value.isInt() || value.intValue() < 1 || value.intValue() > MAX_SIZE) {
+            violations.add(field + " " + value + " is no whole number in [1, " + MAX_SIZE + "]");
+            return absent;
         }
         return value.intValue();
     }
 
     /** @throws CheckpointException listing all tensors that are missing, unknown or of another shape */
     public static WeightSource weights(HuggingFaceModel model, GptConfig config) {
-        boolean untied = config.variants().contains(Variant.UNTIED_HEAD);
-        Map<String, String> tensors = new HashMap<>();
-        Map<String, String> names = new HashMap<>();
         List<String> violations = new ArrayList<>();
+        Map<String, String> tensors = new HashMap<>();
         for (String name : model.names()) {
             String parameter = name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name;
-            boolean buffer = parameter.matches("h\\.\\d+\\.attn\\.(bias|masked_bias)");
-            boolean copyOfEmbedding = parameter.equals(HEAD) && !untied;
-            if (!buffer && !copyOfEmbedding) {
-                tensors.put(parameter, name);
-            }
+            String other = BUFFER.matcher(parameter).matches() ? null : tensors.put(parameter, name);
+            require(violations, other == null, "holds both " + other + " and " + name);
         }
+        String head = config.variants().contains(Variant.UNTIED_HEAD) ? null : tensors.remove(HEAD);
+        Map<String, String> names = new HashMap<>();
         for (ParameterSpec spec : new Gpt(config).parameters()) {
             String name = tensors.remove(spec.name());
             names.put(spec.name(), name);
@@ -130,10 +172,33 @@ public final class HuggingFaceGpt2 {
             }
         }
         tensors.values().forEach(name -> violations.add("holds " + name + ", which GPT-2 does not have"));
-        if (!violations.isEmpty()) {
-            throw new CheckpointException(model.directory(), String.join("; ", violations));
+        refuse(model.directory(), violations);
+        if (head != null) {
+            requireEqual(model, names.get(EMBEDDING), head);
         }
         return (parameter, offset, target) -> model.read(names.get(parameter), offset, target);
+    }
+
+    /** A tied head may be stored a second time, but not with other values: one of the two would be lost. */
+    private static void requireEqual(HuggingFaceModel model, String embedding, String head) {
+        List<Long> shape = model.shape(embedding);
+        boolean equal = model.shape(head).equals(shape);
+        long numElements = shape.stream().reduce(1L, Math::multiplyExact);
+        FloatBuffer a = FloatBuffer.allocate(CHUNK);
+        FloatBuffer b = FloatBuffer.allocate(CHUNK);
+        for (long offset = 0; equal && offset < numElements; offset += CHUNK) {
+            int count = (int) Math.min(CHUNK, numElements - offset);
+            model.read(embedding, offset, a.clear().limit(count));
+            model.read(head, offset, b.clear().limit(count));
+            equal = a.flip().equals(b.flip());
+        }
+        if (!equal) {
+            throw new CheckpointException(
+                    model.directory(),
+                    head + " differs from " + embedding
+                            + ", but tie_word_embeddings is true: set it to false in config.json"
+                            + " to have a head of its own, or leave " + head + " out");
+        }
     }
 
     /** The content of config.json. */
