@@ -1,6 +1,8 @@
 package io.brazier.nn;
 
 import io.brazier.program.Elementwise.Function;
+import java.util.Collections;
+import java.util.EnumSet;
 import java.util.Set;
 
 /**
@@ -39,7 +41,10 @@ public record GptConfig(
     }
 
     public GptConfig {
-        variants = Set.copyOf(variants);
+        // In the order of the enum, so that equal configurations print equally on every machine.
+        EnumSet<Variant> ordered = EnumSet.noneOf(Variant.class);
+        ordered.addAll(variants);
+        variants = Collections.unmodifiableSet(ordered);
         if (vocabularySize < 2 || maxPositions < 1 || numLayers < 1 || numHeads < 1 || width < 1 || hiddenWidth < 1) {
             throw new IllegalArgumentException(
                     "vocabularySize " + vocabularySize + " must be at least 2 and maxPositions "

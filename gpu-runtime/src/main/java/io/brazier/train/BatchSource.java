@@ -8,6 +8,9 @@ import java.nio.IntBuffer;
  */
 public interface BatchSource extends AutoCloseable {
 
+    /** A number that tells one text from another; the same for every number of ranks. */
+    long fingerprint();
+
     /** Samples of the training split, over all ranks. */
     long numTrainingSamples();
 

@@ -42,11 +42,14 @@ public final class ExchangedBatches implements BatchSource {
      * @param owners ranks in the order of the stream
      * @param first first token of each rank, by rank
      * @param count tokens of each rank, by rank
+     * @param fingerprint of the whole stream, whatever ranks it is cut up over
      */
-    private record Stream(int[] owners, long[] first, long[] count) {
-        static Stream of(Communicator communicator, int position, long numTokens) {
-            ByteBuffer mine =
-                    ByteBuffer.allocate(2 * Long.BYTES).putLong(position).putLong(numTokens);
+    private record Stream(int[] owners, long[] first, long[] count, long fingerprint) {
+        static Stream of(Communicator communicator, int position, TokenStore store) {
+            ByteBuffer mine = ByteBuffer.allocate(3 * Long.BYTES)
+                    .putLong(position)
+                    .putLong(store.numTokens())
+                    .putLong(store.fingerprint());
             byte[][] all = communicator.allGatherBytes(mine.array());
             int[] owners = IntStream.range(0, all.length)
                     .boxed()
@@ -57,12 +60,15 @@ public final class ExchangedBatches implements BatchSource {
             long[] first = new long[all.length];
             long[] count = new long[all.length];
             long next = 0;
+            long fingerprint = 0;
             for (int owner : owners) {
                 first[owner] = next;
                 count[owner] = ByteBuffer.wrap(all[owner]).getLong(Long.BYTES);
+                fingerprint +=
+                        TokenStore.shiftFingerprint(ByteBuffer.wrap(all[owner]).getLong(2 * Long.BYTES), next);
                 next += count[owner];
             }
-            return new Stream(owners, first, count);
+            return new Stream(owners, first, count, fingerprint);
         }
 
         long numTokens() {
@@ -87,7 +93,7 @@ public final class ExchangedBatches implements BatchSource {
         this.batchSize = config.batchSize();
         this.rows = config.microBatchSize(communicator.size());
         this.sampleTokens = config.sequenceLength() + 1;
-        this.stream = Stream.of(communicator, position, store.numTokens());
+        this.stream = Stream.of(communicator, position, store);
         this.order = new SampleOrder(stream.numTokens(), validationFraction, config.sequenceLength(), config.seed());
         // A rank may have to send every row of the micro-batch.
         this.bufferBytes = (long) Integer.BYTES * rows * sampleTokens * communicator.size();
@@ -101,6 +107,11 @@ public final class ExchangedBatches implements BatchSource {
     /** Tokens of all ranks. */
     public long numTokens() {
         return stream.numTokens();
+    }
+
+    @Override
+    public long fingerprint() {
+        return stream.fingerprint();
     }
 
     @Override

@@ -18,13 +18,18 @@ import java.util.List;
 public final class TokenStore implements AutoCloseable {
     private static final long MAPPING_BYTES = 1L << 30;
 
+    /** Odd, so that no token's share vanishes; the golden ratio's bits. */
+    private static final long FINGERPRINT_BASE = 0x9E3779B97F4A7C15L;
+
     private final Path file;
     private final long numTokens;
+    private final long fingerprint;
     private final List<IntBuffer> mappings = new ArrayList<>();
 
-    private TokenStore(Path file, long numTokens) throws IOException {
+    private TokenStore(Path file, long numTokens, long fingerprint) throws IOException {
         this.file = file;
         this.numTokens = numTokens;
+        this.fingerprint = fingerprint;
         long bytes = numTokens * Integer.BYTES;
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
             for (long offset = 0; offset < bytes; offset += MAPPING_BYTES) {
@@ -47,6 +52,22 @@ public final class TokenStore implements AutoCloseable {
 
     public long numTokens() {
         return numTokens;
+    }
+
+    /** Sum over the tokens of (id + 1) base^i, modulo 2^64; that of a stream follows from those of its parts. */
+    long fingerprint() {
+        return fingerprint;
+    }
+
+    /** Fingerprint of the same tokens behind numBefore others. */
+    static long shiftFingerprint(long fingerprint, long numBefore) {
+        long factor = 1;
+        long square = FINGERPRINT_BASE;
+        for (long bits = numBefore; bits > 0; bits >>>= 1) {
+            factor *= (bits & 1) == 1 ? square : 1;
+            square *= square;
+        }
+        return fingerprint * factor;
     }
 
     /** Copies target.remaining() tokens from offset on. */
@@ -81,6 +102,8 @@ public final class TokenStore implements AutoCloseable {
         private final FileChannel channel;
         private final ByteBuffer buffer = ByteBuffer.allocateDirect(1 << 20).order(ByteOrder.nativeOrder());
         private long numTokens;
+        private long fingerprint;
+        private long power = 1;
         private boolean finished;
 
         private Writer(Path file, int vocabularySize) throws IOException {
@@ -103,6 +126,8 @@ public final class TokenStore implements AutoCloseable {
                 }
                 buffer.putInt(token);
                 numTokens++;
+                fingerprint += (token + 1) * power;
+                power *= FINGERPRINT_BASE;
             }
         }
 
@@ -117,7 +142,7 @@ public final class TokenStore implements AutoCloseable {
         public TokenStore finish() throws IOException {
             flush();
             channel.close();
-            TokenStore store = new TokenStore(file, numTokens);
+            TokenStore store = new TokenStore(file, numTokens, fingerprint);
             finished = true;
             return store;
         }

@@ -155,6 +155,7 @@ final class TrainingCheckpoints {
         node.put("learningRate", c.learningRate()).put("minLearningRate", c.minLearningRate());
         node.put("warmupSteps", c.warmupSteps());
         node.put("trainingSamples", run.batches().numTrainingSamples());
+        node.put("textFingerprint", Long.toHexString(run.batches().fingerprint()));
         node.put("keepsBestWeights", best.isPresent());
         return node;
     }

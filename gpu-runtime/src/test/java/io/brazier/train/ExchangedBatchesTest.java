@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuCommunicators;
+import java.math.BigInteger;
 import java.nio.IntBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -110,6 +111,7 @@ class ExchangedBatchesTest {
         }
         List<int[]> rows = new ArrayList<>();
         try (ExchangedBatches batches = new ExchangedBatches(c, writer.finish(), position, config, 0.2)) {
+            assertEquals(fingerprint(), batches.fingerprint());
             int rowsPerRank = config.microBatchSize(c.size());
             for (int step = 0; step < 3; step++) {
                 for (int m = 0; m < config.numMicroBatches(); m++) {
@@ -128,6 +130,16 @@ class ExchangedBatchesTest {
             }
         }
         return rows.toArray(int[][]::new);
+    }
+
+    /** Of the stream 0, 1, 2, … by the definition, with whole numbers of any size. */
+    private static long fingerprint() {
+        BigInteger base = new BigInteger("9E3779B97F4A7C15", 16);
+        BigInteger sum = BigInteger.ZERO;
+        for (int i = NUM_TOKENS - 1; i >= 0; i--) {
+            sum = sum.multiply(base).add(BigInteger.valueOf(i + 1));
+        }
+        return sum.longValue();
     }
 
     /** Adds the sample of each row, or null for padding. */

@@ -239,6 +239,11 @@ final class LoopRanks {
         int rows = config.microBatchSize(c.size());
         return new BatchSource() {
             @Override
+            public long fingerprint() {
+                return 7;
+            }
+
+            @Override
             public long numTrainingSamples() {
                 return 1000;
             }
