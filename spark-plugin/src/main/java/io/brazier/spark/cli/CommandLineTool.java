@@ -15,7 +15,7 @@ import picocli.CommandLine.ScopeType;
         description = "Trains and runs language models inside Apache Spark.",
         mixinStandardHelpOptions = true,
         versionProvider = CommandLineTool.Version.class,
-        subcommands = {DoctorCommand.class},
+        subcommands = {ExportCommand.class, DoctorCommand.class},
         exitCodeListHeading = "%nExit codes:%n")
 public final class CommandLineTool {
     @Option(names = "--verbose", scope = ScopeType.INHERIT, description = "Print the stack trace of a failure.")
@@ -42,7 +42,10 @@ public final class CommandLineTool {
         for (ExitCode code : ExitCode.values()) {
             exitCodes.put("" + code.status(), code.meaning());
         }
-        CommandLine line = new CommandLine(tool);
+        CommandLine line = new CommandLine(tool)
+                .addSubcommand(TrainCommand.create())
+                .addSubcommand(GenerateCommand.create())
+                .addSubcommand(EvaluateCommand.create());
         line.getCommandSpec().usageMessage().exitCodeList(exitCodes);
         if (arguments.length == 0) {
             line.usage(System.out);

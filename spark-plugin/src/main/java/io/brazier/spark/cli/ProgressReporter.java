@@ -6,6 +6,7 @@ import io.brazier.train.TrainingListener;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Locale;
@@ -20,7 +21,19 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
     /** What is written to. */
     enum Display {
         TERMINAL,
-        LINES
+        LINES;
+
+        private static final Path STANDARD_ERROR = Path.of("/proc/self/fd/2");
+
+        /** What standard error is; System.console() tells of input and output only. */
+        static Display ofStandardError() {
+            try {
+                String device = Files.readSymbolicLink(STANDARD_ERROR).toString();
+                return device.matches("/dev/(pts/|tty|console).*") ? TERMINAL : LINES;
+            } catch (IOException e) {
+                return LINES; // no /proc: not Linux, and lines do no harm
+            }
+        }
     }
 
     private static final int BAR_WIDTH = 20;
