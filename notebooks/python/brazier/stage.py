@@ -1,23 +1,18 @@
 """What the wrappers of all Brazier stages share: params taken from the Java object, and persistence."""
 import difflib
 
+from py4j.java_collections import JavaArray
 from pyspark.ml.param import Param, TypeConverters
 from pyspark.ml.util import JavaMLReadable, JavaMLReader, JavaMLWritable
 
 JAVA_PACKAGE = "io.brazier.spark.ml"
-
-
-def to_strings(value):
-    # A default comes as a Java array, which MLlib's own converter does not take.
-    return TypeConverters.toListString(value if isinstance(value, str) else list(value))
-
 
 CONVERTERS = {
     "IntParam": TypeConverters.toInt,
     "LongParam": TypeConverters.toInt,
     "DoubleParam": TypeConverters.toFloat,
     "BooleanParam": TypeConverters.toBoolean,
-    "StringArrayParam": to_strings,
+    "StringArrayParam": TypeConverters.toListString,
 }
 
 
@@ -33,6 +28,9 @@ class Stage(JavaMLReadable, JavaMLWritable):
             setattr(self, name, Param(self, name, java_param.doc(), converter))
         self._params = None  # what Params remembers of an earlier look
         self._transfer_params_from_java()
+        for param, default in list(self._defaultParamMap.items()):
+            if isinstance(default, JavaArray):  # MLlib leaves it as it is
+                self._setDefault(**{param.name: list(default)})
 
     def setParams(self, **params):
         for name in params:
