@@ -63,6 +63,11 @@ public final class CausalLMModel extends Model<CausalLMModel>
         Defaults.generation(this);
     }
 
+    /** For Spark Connect alone, which refuses every stage on the class path unless each can be made without arguments. */
+    public CausalLMModel() {
+        this(Identifiable$.MODULE$.randomUID("causalLMModel"), "", null);
+    }
+
     /** A model from a directory in Hugging Face layout, on any file system that Hadoop reads from the driver. */
     public static CausalLMModel fromHuggingFace(String directory) {
         return new CausalLMModel(Identifiable$.MODULE$.randomUID("causalLMModel"), directory, null);
