@@ -4,12 +4,17 @@ import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.brazier.checkpoint.CheckpointException;
 import io.brazier.checkpoint.Json;
+import io.brazier.checkpoint.LocalStorage;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.stream.Stream;
 
 /** Any tokenizer.json, by Hugging Face's own library through DJL. */
 final class HuggingFaceFileTokenizer implements Tokenizer {
@@ -26,7 +31,35 @@ final class HuggingFaceFileTokenizer implements Tokenizer {
         // DJL reports its use to a server unless told otherwise, and looks for models on the network.
         System.setProperty("OPT_OUT_TRACKING", "true");
         System.setProperty("ai.djl.offline", "true");
+        unpackPrivately();
     }
+
+    /**
+     * DJL unpacks its native library below the user's home. In a container that often cannot be written, and DJL's next choice is a
+     * fixed name in the system's temporary directory, where any other user could have put a library before.
+     */
+    private static void unpackPrivately() {
+        boolean chosen = Stream.of(CACHE, "ENGINE_CACHE_DIR")
+                .anyMatch(name -> System.getenv(name) != null || System.getProperty(name) != null);
+        if (chosen || Files.isWritable(Path.of(System.getProperty("user.home")))) {
+            return;
+        }
+        try {
+            String directory = Files.createTempDirectory("brazier-tokenizers").toString();
+            System.setProperty(CACHE, directory);
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+                try {
+                    new LocalStorage().delete(directory);
+                } catch (IOException e) {
+                    System.err.println(directory + " could not be removed: " + e);
+                }
+            }));
+        } catch (IOException e) {
+            throw new UncheckedIOException("no directory for the tokenizers' native library: set " + CACHE, e);
+        }
+    }
+
+    private static final String CACHE = "DJL_CACHE_DIR";
 
     private final String name;
     private final byte[] json;
