@@ -69,6 +69,10 @@ public final class HuggingFaceModel {
             if (!present.contains(shard)) {
                 throw new CheckpointException(path, "names the shard " + shard + ", which is missing");
             }
+            if (storage.isLink(directory + "/" + shard)) {
+                throw new CheckpointException(
+                        path, "names the shard " + shard + ", which is a symbolic link: put the file in its place");
+            }
             add(SafetensorsFile.open(storage, directory + "/" + shard));
         }
         map.fields().forEachRemaining(e -> {

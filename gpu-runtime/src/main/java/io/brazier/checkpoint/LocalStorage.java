@@ -53,6 +53,11 @@ public final class LocalStorage implements Storage {
     }
 
     @Override
+    public boolean isLink(String path) {
+        return Files.isSymbolicLink(Path.of(path));
+    }
+
+    @Override
     public List<String> list(String directory) throws IOException {
         if (!Files.isDirectory(Path.of(directory))) {
             return List.of();

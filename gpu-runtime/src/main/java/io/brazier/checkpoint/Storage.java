@@ -19,6 +19,9 @@ public interface Storage {
 
     boolean exists(String path) throws IOException;
 
+    /** Whether a path is a symbolic link and not the file itself. */
+    boolean isLink(String path) throws IOException;
+
     /** Names in a directory, sorted; empty when there is no such directory. */
     List<String> list(String directory) throws IOException;
 

@@ -34,6 +34,11 @@ class ForwardingStorage implements Storage {
     }
 
     @Override
+    public boolean isLink(String path) throws IOException {
+        return storage.isLink(path);
+    }
+
+    @Override
     public List<String> list(String directory) throws IOException {
         return storage.list(directory);
     }

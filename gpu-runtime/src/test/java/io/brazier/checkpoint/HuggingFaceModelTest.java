@@ -89,6 +89,13 @@ class HuggingFaceModelTest {
     }
 
     @Test
+    void indexCannotLeadOutByALink() throws IOException {
+        Files.createSymbolicLink(model.resolve("link.safetensors"), directory.resolve("outside.safetensors"));
+        index("link.safetensors");
+        assertThrows(CheckpointException.class, this::open);
+    }
+
+    @Test
     void hostileConfigIsRefused() throws IOException {
         for (String json : new String[] {"", "[1]", "{\"a\":".repeat(5000), "{\"a\":1,\"a\":2}", "{} {}"}) {
             Files.writeString(model.resolve("config.json"), json);
@@ -114,5 +121,17 @@ class HuggingFaceModelTest {
                 () -> HuggingFaceModel.write(
                         STORAGE, model.toString(), Json.mapper().createObjectNode(), List.of(), Map.of()));
         assertFalse(Files.exists(Path.of(model + ".writing")));
+    }
+
+    @Test
+    void aSlashAtTheEndIsNoOtherDirectory() throws IOException {
+        String target = directory.resolve("written").toString();
+        HuggingFaceModel.write(STORAGE, target + "/", open().config(), List.of(), Map.of());
+        assertEquals(
+                "gpt2",
+                HuggingFaceModel.open(STORAGE, target)
+                        .config()
+                        .path("model_type")
+                        .asText());
     }
 }

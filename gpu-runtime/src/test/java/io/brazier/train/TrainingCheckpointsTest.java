@@ -233,6 +233,11 @@ class TrainingCheckpointsTest {
         }
 
         @Override
+        public boolean isLink(String path) throws IOException {
+            return next.isLink(path);
+        }
+
+        @Override
         public List<String> list(String where) throws IOException {
             return next.list(where);
         }

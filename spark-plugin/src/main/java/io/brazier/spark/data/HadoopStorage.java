@@ -56,6 +56,11 @@ public final class HadoopStorage implements Storage {
     }
 
     @Override
+    public boolean isLink(String path) throws IOException {
+        return system(path).getFileLinkStatus(new Path(path)).isSymlink();
+    }
+
+    @Override
     public List<String> list(String directory) throws IOException {
         List<String> names = new ArrayList<>();
         try {
