@@ -14,6 +14,9 @@ public interface TrainingListener {
     /** @param step steps finished so far */
     default void onPhase(long step, Phase phase) {}
 
+    /** What the devices of all ranks together could compute at best; told before the first step, and again when more is known. */
+    default void onPeak(double flopsPerSecond) {}
+
     default void onStep(StepReport report) {}
 
     default void onEvaluation(EvaluationReport report) {}

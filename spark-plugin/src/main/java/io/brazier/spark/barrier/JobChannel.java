@@ -153,7 +153,10 @@ final class JobChannel implements ThreadSafeRpcEndpoint, AutoCloseable {
                 pulses.put(pulse.partition(), pulse);
             }
             case DriverLink.DONE -> pulses.remove((Integer) message[2]);
-            case DriverLink.PEAK -> peakFlops += (Double) message[2];
+            case DriverLink.PEAK -> {
+                peakFlops += (Double) message[2];
+                listener.onPeak(peakFlops);
+            }
             case DriverLink.STEP -> {
                 long[] counts = (long[]) message[2];
                 double[] values = (double[]) message[3];

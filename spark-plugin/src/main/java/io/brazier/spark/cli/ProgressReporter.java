@@ -42,6 +42,7 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
     private final PrintWriter out;
     private final Display display;
     private final EventFile events; // null when no curves are wanted
+    private double peakFlops = Double.NaN;
     private double smoothSeconds;
     private boolean barDrawn;
 
@@ -50,6 +51,11 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
         this.out = out;
         this.display = display;
         this.events = eventDirectory == null ? null : new EventFile(eventDirectory, now());
+    }
+
+    @Override
+    public synchronized void onPeak(double flopsPerSecond) {
+        peakFlops = flopsPerSecond;
     }
 
     @Override
@@ -70,7 +76,7 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
         values.put("gradientNorm", report.gradientNorm());
         values.put("learningRate", report.learningRate());
         values.put("tokensPerSecond", report.tokensPerSecond());
-        values.put("modelGigaflopsPerSecond", report.modelFlops() / report.seconds() / 1e9);
+        values.put("modelFlopsUtilization", utilization(report));
         record(report.step(), values);
     }
 
@@ -118,17 +124,23 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
                 eta);
     }
 
-    private static String line(StepReport report) {
+    /** FLOPs that the model needed over those that the devices could have done; NaN as long as these are unknown. */
+    private double utilization(StepReport report) {
+        return report.modelFlops() / (report.seconds() * peakFlops);
+    }
+
+    private String line(StepReport report) {
         return String.format(
                 Locale.ROOT,
-                "step %d/%d loss %.4f gradientNorm %.3f learningRate %.2e tokensPerSecond %.0f memory %.0f MiB",
+                "step %d/%d loss %.4f gradientNorm %.3f learningRate %.2e tokensPerSecond %.0f memory %.0f MiB mfu %.2f",
                 report.step(),
                 report.numSteps(),
                 report.loss(),
                 report.gradientNorm(),
                 report.learningRate(),
                 report.tokensPerSecond(),
-                report.memoryBytes() / 1048576.0);
+                report.memoryBytes() / 1048576.0,
+                utilization(report));
     }
 
     /** Three digits at most, with k or M. */

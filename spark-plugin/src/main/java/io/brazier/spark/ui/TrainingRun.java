@@ -85,6 +85,11 @@ public final class TrainingRun implements TrainingListener {
     }
 
     @Override
+    public void onPeak(double flopsPerSecond) {
+        next.onPeak(flopsPerSecond);
+    }
+
+    @Override
     public void onStep(StepReport report) {
         synchronized (this) {
             steps.put(report.step(), report);
