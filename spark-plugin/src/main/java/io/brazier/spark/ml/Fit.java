@@ -7,6 +7,7 @@ import io.brazier.spark.data.TokenizerFiles;
 import io.brazier.spark.ui.TrainingRun;
 import io.brazier.spark.ui.TrainingTab;
 import io.brazier.text.Tokenizer;
+import io.brazier.train.Resume;
 import io.brazier.train.SampleOrder;
 import io.brazier.train.TrainingConfig;
 import io.brazier.train.TrainingListener;
@@ -135,6 +136,10 @@ final class Fit {
         if (params.getMaxPositions() > 0 && params.getMaxPositions() < params.getSequenceLength()) {
             violations.add("maxPositions " + params.getMaxPositions() + " is below sequenceLength "
                     + params.getSequenceLength() + ": raise it, or leave it out");
+        }
+        if (params.getCheckpointDir().isEmpty() && Resume.parse(params.getResume()) instanceof Resume.From) {
+            violations.add("resume is the checkpoint " + params.getResume() + ", but the run has no place for its own: "
+                    + "set checkpointDir");
         }
         if (params.getValidationFraction() == 1) {
             violations.add("validationFraction 1 leaves nothing to train on: set it below 1");

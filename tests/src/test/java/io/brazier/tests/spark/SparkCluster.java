@@ -146,6 +146,15 @@ public final class SparkCluster implements AutoCloseable {
         }
     }
 
+    /** {@link #logs}, or why there are none. */
+    public String logsOrReason() {
+        try {
+            return logs();
+        } catch (IOException e) {
+            return "no logs: " + e;
+        }
+    }
+
     @Override
     public void close() {
         for (int x = processes.size() - 1; x >= 0; x--) {
