@@ -27,6 +27,8 @@ final class HuggingFaceFileTokenizer implements Tokenizer {
 
     private static final List<String> END_OF_TEXT = List.of("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>");
 
+    private static final String CACHE = "DJL_CACHE_DIR";
+
     static {
         // DJL reports its use to a server unless told otherwise, and looks for models on the network.
         System.setProperty("OPT_OUT_TRACKING", "true");
@@ -58,8 +60,6 @@ final class HuggingFaceFileTokenizer implements Tokenizer {
             throw new UncheckedIOException("no directory for the tokenizers' native library: set " + CACHE, e);
         }
     }
-
-    private static final String CACHE = "DJL_CACHE_DIR";
 
     private final String name;
     private final byte[] json;
