@@ -52,6 +52,6 @@ final class ByteTokenizer implements Tokenizer {
         for (int b = 0; b < VOCABULARY_SIZE; b++) {
             TokenizerJson.vocabulary(json).put(TokenizerJson.symbol(b), b);
         }
-        return Tokenizers.files(Tokenizers.kind(name()), json);
+        return Tokenizers.files(Tokenizers.kind(name()), json, Tokenizers.config());
     }
 }

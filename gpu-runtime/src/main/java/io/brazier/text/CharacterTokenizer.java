@@ -64,6 +64,8 @@ final class CharacterTokenizer implements Tokenizer {
     public Map<String, byte[]> files() {
         String characters = new String(codePoints, 0, codePoints.length);
         return Tokenizers.files(
-                Tokenizers.kind(name()).put("characters", characters), TokenizerJson.characters(codePoints));
+                Tokenizers.kind(name()).put("characters", characters),
+                TokenizerJson.characters(codePoints),
+                Tokenizers.config());
     }
 }

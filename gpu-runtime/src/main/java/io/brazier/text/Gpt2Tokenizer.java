@@ -99,7 +99,8 @@ final class Gpt2Tokenizer implements Tokenizer {
                 .put("rstrip", false)
                 .put("normalized", false)
                 .put("special", true);
-        return Tokenizers.files(Tokenizers.kind(name()), json);
+        return Tokenizers.files(
+                Tokenizers.kind(name()), json, Tokenizers.config().put("eos_token", END_OF_TEXT));
     }
 
     /** The two parts, with a blank between, that byte-pair encoding with the tokens below this one leaves of it. */

@@ -151,6 +151,8 @@ final class HuggingFaceFileTokenizer implements Tokenizer {
 
     @Override
     public Map<String, byte[]> files() {
-        return Map.of(Tokenizers.HUGGING_FACE_FILE, json.clone());
+        return Map.of(
+                Tokenizers.HUGGING_FACE_FILE, json.clone(),
+                Tokenizers.CONFIG_FILE, Json.bytes(Tokenizers.config()));
     }
 }

@@ -12,6 +12,7 @@ import java.util.Map;
 /** The kinds of tokenizers. */
 public final class Tokenizers {
     static final String HUGGING_FACE_FILE = "tokenizer.json";
+    static final String CONFIG_FILE = "tokenizer_config.json";
     static final String KIND_FILE = "brazier_tokenizer.json";
 
     /** Largest tokenizer.json that is read. */
@@ -85,8 +86,16 @@ public final class Tokenizers {
         return Json.mapper().createObjectNode().put("kind", kind);
     }
 
-    static Map<String, byte[]> files(ObjectNode kind, ObjectNode huggingFace) {
-        return Map.of(KIND_FILE, Json.bytes(kind), HUGGING_FACE_FILE, Json.bytes(huggingFace));
+    /** What makes transformers take a tokenizer.json as it is; by config.json alone it would take every one for GPT-2's. */
+    static ObjectNode config() {
+        return Json.mapper().createObjectNode().put("tokenizer_class", "PreTrainedTokenizerFast");
+    }
+
+    static Map<String, byte[]> files(ObjectNode kind, ObjectNode huggingFace, ObjectNode config) {
+        return Map.of(
+                KIND_FILE, Json.bytes(kind),
+                HUGGING_FACE_FILE, Json.bytes(huggingFace),
+                CONFIG_FILE, Json.bytes(config));
     }
 
     static IllegalArgumentException outside(String tokenizer, int token, int vocabularySize) {
