@@ -121,13 +121,14 @@ public final class CommunicatorServer implements AutoCloseable {
             return new Joining(rank, endpoints, deadline, meeting, watch).join(secret, generation);
         } catch (IOException e) {
             meeting.cancel("rank " + rank + " failed: " + e.getMessage());
+            closeQuietly(listener);
             throw new CollectiveException(Category.SETUP, "rank " + rank + " cannot connect: " + e.getMessage(), e);
         } catch (InterruptedException e) {
             meeting.cancel("rank " + rank + " was interrupted while it connected");
             Thread.currentThread().interrupt();
             throw new CommunicatorAbortedException("rank " + rank + " was interrupted while it connected");
-        } catch (CollectiveException e) {
-            meeting.cancel(e.what());
+        } catch (RuntimeException e) {
+            meeting.cancel(e.getMessage());
             throw e;
         }
     }

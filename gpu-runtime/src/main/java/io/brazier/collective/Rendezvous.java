@@ -59,25 +59,36 @@ final class Rendezvous implements Watch.Events, Control {
     }
 
     @Override
-    public synchronized boolean connected(SocketChannel channel, Handshake.Session session) {
+    public synchronized boolean admits(Handshake.Claim claim) {
+        int peer = claim.dialler();
         // Higher ranks dial lower ones, so a claim of this or a lower rank is nobody's.
-        int peer = session.claim().dialler();
-        return peer > rank && peer < controls.length && keep(peer, channel, session);
-    }
-
-    /** Keeps a proven connection; false when the peer has one for this purpose, or needs none. */
-    synchronized boolean keep(int peer, SocketChannel channel, Handshake.Session session) {
-        if (session.claim().purpose() == Handshake.Purpose.CONTROL && controls[peer] == null) {
-            controls[peer] = new ControlConnection(peer, channel, session);
-            watch.add(controls[peer]);
-        } else if (session.claim().purpose() == Handshake.Purpose.DATA && data[peer] == null && !shared[peer]) {
-            data[peer] = channel;
-            dataSessions[peer] = session;
-        } else {
+        if (peer <= rank || peer >= controls.length) {
             return false;
         }
+        return switch (claim.purpose()) {
+            case CONTROL -> controls[peer] == null;
+            case DATA -> data[peer] == null && !shared[peer];
+        };
+    }
+
+    @Override
+    public void connected(SocketChannel channel, Handshake.Session session) {
+        keep(session.claim().dialler(), channel, session);
+    }
+
+    /** Keeps a proven connection with a peer. */
+    synchronized void keep(int peer, SocketChannel channel, Handshake.Session session) {
+        switch (session.claim().purpose()) {
+            case CONTROL -> {
+                controls[peer] = new ControlConnection(peer, channel, session);
+                watch.add(controls[peer]);
+            }
+            case DATA -> {
+                data[peer] = channel;
+                dataSessions[peer] = session;
+            }
+        }
         notifyAll();
-        return true;
     }
 
     @Override
@@ -228,7 +239,7 @@ final class Rendezvous implements Watch.Events, Control {
 
     /** Ends a group that did not form: peers see this rank lost. */
     void cancel(String reason) {
-        abort(reason);
+        abort(String.valueOf(reason));
         if (watch != null) {
             watch.stop();
         }

@@ -110,7 +110,11 @@ final class SharedMemoryLink implements Link {
         frame = null;
         released++;
         SharedMemory.store(in.releasedCount(), released);
-        SharedMemory.ring(peerDoorbell);
+        // The sender sleeps for a slot only when all were taken. If it takes the last one after this look, it sees the
+        // release.
+        if (SharedMemory.load(in.postedCount()) - (released - 1) >= NUM_SLOTS) {
+            SharedMemory.ring(peerDoorbell);
+        }
     }
 
     @Override

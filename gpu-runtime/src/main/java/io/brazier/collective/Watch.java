@@ -28,8 +28,11 @@ final class Watch {
 
     /** What happens, told on the watch's thread. */
     interface Events {
-        /** A proven connection; false refuses it. Once accepted, its socket is the receiver's. */
-        boolean connected(SocketChannel channel, Handshake.Session session);
+        /** Whether a proven claim is wanted; a second one of the same rank is not. */
+        boolean admits(Handshake.Claim claim);
+
+        /** An admitted connection, now the receiver's. */
+        void connected(SocketChannel channel, Handshake.Session session);
 
         void received(int peer, ControlConnection.Message message);
 
@@ -201,7 +204,7 @@ final class Watch {
                     ? null
                     : Handshake.accept(secret, generation, rank, stranger.nonce, stranger.claim.array());
             pending.remove(stranger);
-            if (accepted == null) {
+            if (accepted == null || !events.admits(accepted.session().claim())) {
                 close(stranger.channel);
                 return;
             }
@@ -209,9 +212,7 @@ final class Watch {
                 key.cancel();
             }
             stranger.channel.write(ByteBuffer.wrap(accepted.proof()));
-            if (!events.connected(stranger.channel, accepted.session())) {
-                close(stranger.channel);
-            }
+            events.connected(stranger.channel, accepted.session());
         } catch (IOException e) {
             pending.remove(stranger);
             close(stranger.channel);

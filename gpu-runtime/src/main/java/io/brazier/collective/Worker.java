@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.locks.LockSupport;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -18,6 +19,8 @@ import org.slf4j.LoggerFactory;
 final class Worker {
 
     private static final Logger LOG = LoggerFactory.getLogger(Worker.class);
+
+    private static final long REASON_NANOS = 100_000_000;
 
     private final Progress progress;
     private final Waiter waiter;
@@ -188,19 +191,28 @@ final class Worker {
         return moved;
     }
 
-    /** Runs an action of this thread; what it throws ends the group and is returned. */
+    /** Runs an action of this thread; what it throws ends the group. Returns the group's first failure, or null. */
     private CollectiveException guarded(Runnable action) {
         try {
             action.run();
             return null;
         } catch (CollectiveException e) {
+            if (e.category() == Category.PEER_LOST) {
+                awaitReason();
+            }
             fail(e);
-            return e;
         } catch (RuntimeException | Error e) {
-            CollectiveException error = new CollectiveException(
-                    Category.ABORTED, "rank " + progress.rank() + " failed: " + e.getMessage(), e);
-            fail(error);
-            return error;
+            fail(new CollectiveException(
+                    Category.ABORTED, "rank " + progress.rank() + " failed: " + e.getMessage(), e));
+        }
+        return progress.failure();
+    }
+
+    /** A peer that ends the group says why on its control connection, which may come after the end of its data. */
+    private void awaitReason() {
+        long end = System.nanoTime() + REASON_NANOS;
+        while (progress.failure() == null && System.nanoTime() < end) {
+            LockSupport.parkNanos(REASON_NANOS / 100);
         }
     }
 

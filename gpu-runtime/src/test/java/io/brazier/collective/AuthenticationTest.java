@@ -14,7 +14,9 @@ import java.io.IOException;
 import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -22,6 +24,8 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -50,7 +54,7 @@ class AuthenticationTest {
     private static int readToEnd(Socket socket) throws IOException {
         try {
             return socket.getInputStream().readAllBytes().length;
-        } catch (java.net.SocketException reset) {
+        } catch (SocketException reset) {
             return 0;
         }
     }
@@ -120,6 +124,55 @@ class AuthenticationTest {
     }
 
     @Test
+    void theSecondClaimOfARankIsRefused() throws Exception {
+        List<CommunicatorServer> servers = List.of(open(7, Groups.SECRET), open(7, Groups.SECRET));
+        List<Endpoint> endpoints =
+                servers.stream().map(CommunicatorServer::endpoint).toList();
+        Dialler dialler =
+                new Dialler(new Secret(Groups.SECRET), DEADLINE, System.nanoTime() + DEADLINE.toNanos(), () -> {});
+        Handshake.Claim claim = new Handshake.Claim(7, 1, 0, Handshake.Purpose.CONTROL);
+        Groups.onThreads(2, rank -> {
+            if (rank == 0) {
+                assertThrows(CollectiveException.class, () -> servers.get(0).connect(0, endpoints, DEADLINE));
+                return null;
+            }
+            Dialler.Connection first = dialler.dial(endpoints.get(0), claim);
+            CollectiveException failure =
+                    assertThrows(CollectiveException.class, () -> servers.get(1).connect(1, endpoints, DEADLINE));
+            assertEquals(Category.AUTHENTICATION, failure.category());
+            assertTrue(failure.getMessage().contains("claimed rank 1"), failure::getMessage);
+            first.channel().close();
+            return null;
+        });
+    }
+
+    @Test
+    void ranksMeetOverIpv6() throws Exception {
+        InetAddress loopback = InetAddress.getByName("::1");
+        Assumptions.assumeTrue(canBind(loopback), "this machine has no IPv6");
+        Path temporary = Path.of(System.getProperty("java.io.tmpdir"));
+        List<CommunicatorServer> servers = new ArrayList<>();
+        for (int rank = 0; rank < 2; rank++) {
+            servers.add(CpuCommunicators.open(7, Groups.SECRET, temporary, loopback, Transport.TCP));
+        }
+        List<Communicator> group = Groups.connect(servers, DEADLINE);
+        Groups.onThreads(2, rank -> {
+            try (Communicator communicator = group.get(rank)) {
+                communicator.barrier();
+            }
+            return null;
+        });
+    }
+
+    private static boolean canBind(InetAddress address) {
+        try (ServerSocket probe = new ServerSocket(0, 1, address)) {
+            return probe.isBound();
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    @Test
     void strangersAreClosedAndRanksStillMeet() throws Exception {
         List<CommunicatorServer> servers = List.of(open(7, Groups.SECRET), open(7, Groups.SECRET));
         Endpoint target = servers.get(0).endpoint();
@@ -156,7 +209,7 @@ class AuthenticationTest {
                 if (garbage.length >= Handshake.CLAIM_BYTES) {
                     assertTrue(readToEnd(socket) <= Handshake.GREETING_BYTES);
                 }
-            } catch (java.net.SocketException closedWhileWriting) {
+            } catch (SocketException closedWhileWriting) {
                 // Closed before all of it was taken: what is wanted.
             }
         }
@@ -178,15 +231,16 @@ class AuthenticationTest {
         Endpoint target = servers.get(0).endpoint();
         List<Endpoint> endpoints =
                 servers.stream().map(CommunicatorServer::endpoint).toList();
+        CountDownLatch flooded = new CountDownLatch(1);
         List<Communicator> group = Groups.onThreads(3, thread -> {
             if (thread == 0) {
                 return servers.get(0).connect(0, endpoints, DEADLINE);
             }
             if (thread == 1) {
-                Thread.sleep(200);
+                flooded.await();
                 return servers.get(1).connect(1, endpoints, DEADLINE);
             }
-            flood(target);
+            flood(target, flooded);
             return null;
         });
         Groups.onThreads(2, rank -> {
@@ -197,16 +251,20 @@ class AuthenticationTest {
         });
     }
 
-    private static void flood(Endpoint target) throws IOException {
+    /** Opens the ten thousand, then goes on until the port is closed. */
+    private static void flood(Endpoint target, CountDownLatch flooded) throws IOException {
         List<Socket> idle = new ArrayList<>();
         try {
-            for (int x = 0; x < 10_000; x++) {
+            for (int x = 0; x < 100_000; x++) {
+                if (x == 10_000) {
+                    flooded.countDown();
+                }
                 idle.add(dial(target));
                 if (idle.size() > 400) {
                     idle.remove(0).close();
                 }
             }
-        } catch (ConnectException formed) {
+        } catch (SocketException formed) {
             // The group has formed and the port is closed.
         } finally {
             for (Socket socket : idle) {

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Ranks that are processes: their sums against Apache Commons Math, and what the others see when one is killed. */
 class ProcessesTest {
 
-    private static final int COUNT = 1_234_567;
+    private static final int COUNT = 234_567;
     private static final long LIMIT_SECONDS = 30;
 
     /** Of rank's input, whole numbers below 2^20 in size, so that f32 sums of up to 16 ranks are exact. */
@@ -76,7 +76,7 @@ class ProcessesTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"SHARED_MEMORY, 2", "SHARED_MEMORY, 4", "TCP, 2", "TCP, 3"})
+    @CsvSource({"SHARED_MEMORY, 2", "AUTO, 4", "TCP, 3"})
     void processesSumAsCommonsMathDoes(Transport transport, int size) throws Exception {
         RealVector want = new ArrayRealVector(COUNT);
         for (int rank = 0; rank < size; rank++) {
