@@ -1,7 +1,6 @@
 package io.brazier.cpu;
 
 import io.brazier.collective.Communicator;
-import io.brazier.collective.Work;
 import io.brazier.exec.Backend;
 import io.brazier.program.Attention;
 import io.brazier.program.Attention.Heads;
@@ -27,13 +26,12 @@ import java.util.Set;
 public final class CpuBackend implements Backend {
 
     /** Makes the kernel of one op. */
-    private interface Lowering<T extends Op> {
+    interface Lowering<T extends Op> {
         Runnable lower(T op, Instruction i, Addresses a);
     }
 
     private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
     private final Map<CpuMatMul.Key, CpuMatMul> products = new HashMap<>();
-    private final Map<Long, Work> inFlight = new HashMap<>();
     private final int numThreads;
 
     /**
@@ -42,7 +40,7 @@ public final class CpuBackend implements Backend {
      */
     public CpuBackend(int numThreads, Communicator communicator) {
         this(numThreads);
-        collectives(communicator);
+        new CpuCollectives(communicator).putInto(this);
     }
 
     /** A back end for programs without collectives. */
@@ -61,7 +59,7 @@ public final class CpuBackend implements Backend {
         optimizer();
     }
 
-    private <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
+    <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
         lowerings.put(type, lowering);
     }
 
@@ -288,51 +286,7 @@ public final class CpuBackend implements Backend {
         });
     }
 
-    private void collectives(Communicator communicator) {
-        put(Collective.Replicate.class, (op, i, a) -> () -> {});
-        put(Collective.AllReduce.class, (op, i, a) -> {
-            long count = shape(i, 0).numElements();
-            return () -> {
-                if (communicator.size() > 1) {
-                    communicator.allReduce(a.input(0), count).await();
-                }
-            };
-        });
-        put(Collective.AllReduceStart.class, (op, i, a) -> {
-            int last = op.count() - 1;
-            long end = a.input(last) + i.inputs().get(last).type().bytes();
-            long count = (end - a.input(0)) / Float.BYTES;
-            return () -> {
-                if (communicator.size() > 1) {
-                    inFlight.put(a.input(0), communicator.allReduce(a.input(0), count));
-                }
-            };
-        });
-        put(Collective.AllReduceWait.class, (op, i, a) -> () -> {
-            if (communicator.size() > 1) {
-                inFlight.remove(a.input(0)).await();
-            }
-        });
-        put(Collective.AllGather.class, (op, i, a) -> {
-            long shardBytes = i.inputs().get(0).type().bytes();
-            long count = i.outputs().get(0).type().shape().numElements();
-            return () -> {
-                CpuNative.copy(a.output(0) + communicator.rank() * shardBytes, a.input(0), shardBytes);
-                communicator.allGather(a.output(0), count).await();
-            };
-        });
-        put(Collective.ReduceScatter.class, (op, i, a) -> {
-            long shardBytes = i.outputs().get(0).type().bytes();
-            long count = shape(i, 0).numElements();
-            return () -> {
-                CpuNative.copy(a.workspace(), a.input(0), count * Float.BYTES);
-                communicator.reduceScatter(a.workspace(), count).await();
-                CpuNative.copy(a.output(0), a.workspace() + communicator.rank() * shardBytes, shardBytes);
-            };
-        });
-    }
-
-    private static Shape shape(Instruction i, int input) {
+    static Shape shape(Instruction i, int input) {
         return i.inputs().get(input).type().shape();
     }
 
