@@ -101,7 +101,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--update", action="store_true")
     update = arguments.parse_args().update
-    package = [sys.executable, "-m", "unittest", "discover", "-s", str(HERE / "python" / "tests")]
+    package = [sys.executable, "-W", "ignore", "-m", "unittest", "discover", "-s", str(HERE / "python" / "tests")]
     tests = {
         "python package": lambda: subprocess.run(package, check=True, timeout=LIMIT_SECONDS),
         "quickstart.ipynb": lambda: run_jupyter(update),
