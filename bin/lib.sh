@@ -74,6 +74,14 @@ maven() {
     }
 }
 
+# Copying jars never removes any: another version in a pom would leave two of one, so the Spark homes are made anew.
+drop_old_spark_homes() {
+    local stamp="$ROOT/target/built"
+    if [ "$ROOT/pom.xml" -nt "$stamp" ] || [ "$ROOT/tests/spark-home/pom.xml" -nt "$stamp" ]; then
+        rm -rf "$ROOT/tests/spark-home/target"
+    fi
+}
+
 # Builds jars, test classes and the Spark home once; again when a source is newer.
 build() {
     setup_tools
@@ -82,10 +90,7 @@ build() {
         -name target -prune -o -type f -newer "$stamp" -print -quit)" ]; then
         return 0
     fi
-    # Copying never removes: another version in a pom would leave two of a jar.
-    if [ "$ROOT/pom.xml" -nt "$stamp" ] || [ "$ROOT/tests/spark-home/pom.xml" -nt "$stamp" ]; then
-        rm -rf "$ROOT/tests/spark-home/target"
-    fi
+    drop_old_spark_homes
     say "Building (log: target/build.log)"
     local start=$SECONDS now
     now="$(mktemp "$ROOT/target/stamp.XXXXXX")" # edits made during the build count as newer
@@ -94,11 +99,14 @@ build() {
     say "Built in $((SECONDS - start)) s"
 }
 
-# property NAME: its value in the root pom.
-property() { sed -n "s:.*<$1>\(.*\)</$1>.*:\1:p" "$ROOT/pom.xml" | head -1; }
+# property NAME: its values in the root pom, the default first and then the profiles'.
+property() { sed -n "s:.*<$1>\(.*\)</$1>.*:\1:p" "$ROOT/pom.xml"; }
+
+spark_version() { property spark.version | head -1; }
+older_spark_version() { property spark.version | tail -1; }
 
 # spark_home [VERSION]: path of the Spark home that the build assembled from Maven's jars.
-spark_home() { echo "$ROOT/tests/spark-home/target/spark-${1:-$(property spark.version)}"; }
+spark_home() { echo "$ROOT/tests/spark-home/target/spark-${1:-$(spark_version)}"; }
 
 # The jar with everything that Spark does not bring.
 fat_jar() { ls "$ROOT"/spark-plugin/target/brazier-spark-plugin-*-all.jar; }
