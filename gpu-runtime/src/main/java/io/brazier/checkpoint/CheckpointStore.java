@@ -217,7 +217,11 @@ public final class CheckpointStore {
     public Optional<Checkpoint> latest(Consumer<String> warnings) {
         for (long step : steps()) {
             try {
-                return Optional.of(open(path(step)));
+                Checkpoint checkpoint = open(path(step));
+                if (checkpoint.step() != step) {
+                    throw new CheckpointException(checkpoint.path(), "is the one of step " + checkpoint.step());
+                }
+                return Optional.of(checkpoint);
             } catch (CheckpointException e) {
                 warnings.accept("checkpoint " + path(step) + " is damaged and not used: " + e.getMessage());
             }

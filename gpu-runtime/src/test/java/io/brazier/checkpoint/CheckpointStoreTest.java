@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -262,6 +263,44 @@ class CheckpointStoreTest {
             assertTrue(warnings.get(0).contains("step-00000002"), warnings.get(0));
             assertThrows(CheckpointException.class, () -> store.open(newest.toString()));
             new LocalStorage().delete(newest.toString());
+        }
+    }
+
+    @Test
+    void aCheckpointInThePlaceOfAnotherIsNotTaken() throws IOException {
+        for (long step = 1; step <= 3; step++) {
+            save(store, step, 1);
+        }
+        swap(directory.resolve("step-00000002"), directory.resolve("step-00000003"));
+        List<String> warnings = new ArrayList<>();
+        assertEquals(1, latestStep(warnings));
+        assertEquals(2, warnings.size(), warnings.toString());
+    }
+
+    /** An attempt that was given up goes on writing while the next one clears its files away. */
+    @Test
+    void fencingRacesWithAWriter() throws Exception {
+        AtomicBoolean fenced = new AtomicBoolean();
+        Thread zombie = new Thread(() -> {
+            for (int file = 0; !fenced.get(); file++) {
+                try {
+                    Path temporary = directory.resolve(".step-00000010.g1.tmp");
+                    Files.createDirectories(temporary);
+                    Files.write(temporary.resolve("rank-" + file % 50), new byte[1]);
+                } catch (IOException e) {
+                    continue; // cleared away between the two lines
+                }
+            }
+        });
+        zombie.start();
+        try {
+            for (int generation = 2; generation < 200; generation++) {
+                store.fence(generation);
+                assertEquals(generation, store.generation());
+            }
+        } finally {
+            fenced.set(true);
+            zombie.join();
         }
     }
 

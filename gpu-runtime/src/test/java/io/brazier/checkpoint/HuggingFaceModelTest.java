@@ -97,7 +97,9 @@ class HuggingFaceModelTest {
 
     @Test
     void hostileConfigIsRefused() throws IOException {
-        for (String json : new String[] {"", "[1]", "{\"a\":".repeat(5000), "{\"a\":1,\"a\":2}", "{} {}"}) {
+        for (String json : new String[] {
+            "", "[1]", "{\"a\":".repeat(5000), "{\"a\":1,\"a\":2}", "{} {}", "{\"a\":[" + "0,".repeat(1 << 23) + "0]}"
+        }) {
             Files.writeString(model.resolve("config.json"), json);
             assertThrows(CheckpointException.class, this::open);
         }
