@@ -17,6 +17,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.apache.spark.launcher.JavaModuleOptions;
 
 /**
  * A real standalone cluster on the loopback device: one master and N workers of one core and 1 GiB, each a JVM of this test's own
@@ -174,13 +175,10 @@ public final class SparkCluster implements AutoCloseable {
     }
 
     private Process launch(Path log, String main, List<String> arguments) throws IOException {
-        List<String> command = new ArrayList<>(List.of(
-                ProcessHandle.current().info().command().orElse("java"),
-                "-Xmx768m",
-                "-Djava.io.tmpdir=" + home,
-                "-cp"));
-        command.add(classPath());
-        command.add(main);
+        List<String> command = new ArrayList<>();
+        command.add(ProcessHandle.current().info().command().orElse("java"));
+        command.addAll(List.of(JavaModuleOptions.defaultModuleOptions().split("\\s+")));
+        command.addAll(List.of("-Xmx768m", "-Djava.io.tmpdir=" + home, "-cp", classPath(), main));
         command.addAll(arguments);
         ProcessBuilder builder = new ProcessBuilder(command)
                 .directory(home.toFile())
