@@ -2,6 +2,7 @@ package io.brazier.spark.ui;
 
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.util.List;
 import java.util.stream.Stream;
 import org.apache.spark.ui.SparkUITab;
 import org.apache.spark.ui.UIUtils;
@@ -9,6 +10,7 @@ import org.apache.spark.ui.WebUIPage;
 import scala.Function0;
 import scala.Option;
 import scala.collection.immutable.Seq;
+import scala.jdk.javaapi.CollectionConverters;
 import scala.xml.Node;
 
 /**
@@ -33,12 +35,10 @@ final class TrainingPage extends WebUIPage {
 
     @SuppressWarnings("unchecked")
     private Seq<Node> page(Object request) {
-        Function0<Seq<Node>> content = () -> (Seq<Node>) (Seq<?>) scala.xml
-                .XML$
-                .MODULE$
-                .loadString(TrainingHtml.of(TrainingRun.latest()))
-                .theSeq()
-                .toSeq();
+        Function0<Seq<Node>> content = () -> {
+            Node markup = scala.xml.XML$.MODULE$.loadString(TrainingHtml.of(TrainingRun.latest()));
+            return CollectionConverters.asScala(List.of(markup)).toSeq();
+        };
         Method header = Stream.of(UIUtils.class.getMethods())
                 .filter(method -> method.getName().equals("headerSparkPage"))
                 .findFirst()
