@@ -19,11 +19,11 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
+import java.util.UUID;
 import java.util.stream.Stream;
 
 /** Files of this machine. */
 public final class LocalStorage implements Storage {
-    private static final int DELETE_ATTEMPTS = 10;
 
     @Override
     public InputStream openAt(String path, long offset) throws IOException {
@@ -87,25 +87,29 @@ public final class LocalStorage implements Storage {
         }
     }
 
+    /** A directory goes in one step, by another name that ends in {@code .tmp}; then its files go. */
     @Override
     public void delete(String path) throws IOException {
         Path root = Path.of(path);
-        if (!Files.exists(root, LinkOption.NOFOLLOW_LINKS)) {
+        if (!Files.isDirectory(root, LinkOption.NOFOLLOW_LINKS)) {
+            Files.deleteIfExists(root);
             return;
         }
-        for (int attempt = 1; ; attempt++) {
-            try {
-                Files.walkFileTree(root, new Deletion());
-                return;
-            } catch (DirectoryNotEmptyException e) {
-                if (attempt == DELETE_ATTEMPTS) {
-                    throw e;
-                }
-            }
+        Path removed = root.resolveSibling("." + UUID.randomUUID() + ".tmp");
+        try {
+            Files.move(root, removed, StandardCopyOption.ATOMIC_MOVE);
+        } catch (NoSuchFileException e) {
+            return; // somebody else removes it
+        }
+        try {
+            Files.walkFileTree(removed, new Deletion());
+        } catch (DirectoryNotEmptyException e) {
+            // A file that was being made while the directory moved; there can be no other.
+            Files.walkFileTree(removed, new Deletion());
         }
     }
 
-    /** Others may remove the same files, or a process that was given up may still be adding some. */
+    /** Somebody else may be removing the same files. */
     private static final class Deletion extends SimpleFileVisitor<Path> {
         @Override
         public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
