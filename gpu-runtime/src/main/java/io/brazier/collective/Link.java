@@ -7,13 +7,13 @@ package io.brazier.collective;
 interface Link {
 
     /** Payload bytes of a slot. */
-    int SLOT_BYTES = 128 << 10;
+    int SLOT_BYTES = 256 << 10;
 
     /**
      * Slots of a direction. The sliced sum has up to four frames on the way (two to be summed, two sums) before it must wait, so
      * fewer would deadlock.
      */
-    int NUM_SLOTS = 8;
+    int NUM_SLOTS = 4;
 
     /** Address of the payload of the next free outgoing slot, or 0 while all are taken. */
     long freeSlot();

@@ -5,6 +5,7 @@ import io.brazier.collective.Transport;
 import io.brazier.cpu.CpuNative;
 import io.brazier.tests.collective.RankProcesses;
 import java.io.IOException;
+import java.nio.FloatBuffer;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Locale;
@@ -61,6 +62,7 @@ public final class AllReduceBench {
 
         private static final int SMALL_REPEATS = 2000;
         private static final int SMALL_COUNT = 64;
+        private static final float INITIAL = 1e-3f;
 
         private Rank() {}
 
@@ -69,7 +71,7 @@ public final class AllReduceBench {
             int repeats = Integer.parseInt(arguments[1]);
             try (Communicator communicator = RankProcesses.join(Duration.ofSeconds(60))) {
                 long address = CpuNative.allocate(bytes);
-                CpuNative.fill(address, bytes / Float.BYTES, 1e-3f);
+                CpuNative.fill(address, bytes / Float.BYTES, INITIAL);
                 communicator.allReduce(address, bytes / Float.BYTES).await();
                 double[] seconds = new double[repeats];
                 for (int x = 0; x < repeats; x++) {
@@ -84,9 +86,29 @@ public final class AllReduceBench {
                     communicator.allReduce(address, SMALL_COUNT).await();
                 }
                 double small = (System.nanoTime() - begin) / 1e9 / SMALL_REPEATS;
+                check(communicator, address, bytes, repeats);
                 System.out.println(seconds[repeats / 2] + " " + seconds[0] + " " + small);
                 communicator.barrier();
                 CpuNative.free(address, bytes);
+            }
+        }
+
+        /** A speed counts only if every element is what adding in rank order gives. The small sums changed the first few. */
+        private static void check(Communicator communicator, long address, long bytes, int repeats) {
+            float want = INITIAL;
+            for (int x = 0; x <= repeats; x++) {
+                float sum = want;
+                for (int rank = 1; rank < communicator.size(); rank++) {
+                    sum += want;
+                }
+                want = sum;
+            }
+            FloatBuffer values = CpuNative.wrap(address, Math.toIntExact(bytes)).asFloatBuffer();
+            for (int x = SMALL_COUNT; x < values.limit(); x++) {
+                if (values.get(x) != want || Float.isInfinite(want)) {
+                    throw new AssertionError("rank " + communicator.rank() + ", element " + x + ": " + values.get(x)
+                            + " where the sum is " + want);
+                }
             }
         }
     }
