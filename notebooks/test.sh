@@ -18,18 +18,18 @@ find_python() {
 
 # make_environment REQUIREMENTS...: the environment, made again when what goes into it has changed.
 make_environment() {
-    local python stamp
+    local python stamp pip=("$environment/bin/pip" install --disable-pip-version-check) log="$ROOT/target/notebooks-pip.log"
     stamp="$(cat "$@" | sha256sum)"
     if [ "$(cat "$environment/stamp" 2>/dev/null)" != "$stamp" ]; then
         python="$(find_python)" || die "The notebooks need Python 3.10 or later with its venv module: install python3-venv."
         say "Installing pyspark and Jupyter's tools from PyPI (log: target/notebooks-pip.log)"
         rm -rf "$environment"
         "$python" -m venv "$environment"
-        "$environment/bin/pip" install --disable-pip-version-check "${@/#/--requirement=}" >"$ROOT/target/notebooks-pip.log" 2>&1 ||
+        "${pip[@]}" "${@/#/--requirement=}" >"$log" 2>&1 ||
             die "pip install of $* failed: see target/notebooks-pip.log"
         echo "$stamp" >"$environment/stamp"
     fi
-    "$environment/bin/pip" install --disable-pip-version-check --no-deps --force-reinstall "$ROOT/notebooks/python" >>"$ROOT/target/notebooks-pip.log" 2>&1 ||
+    "${pip[@]}" --no-deps --force-reinstall "$ROOT/notebooks/python" >>"$log" 2>&1 ||
         die "pip install notebooks/python failed: see target/notebooks-pip.log"
 }
 

@@ -42,7 +42,8 @@ def run_jupyter(update):
     notebook = nbformat.read(JUPYTER, as_version=4)
     if not update:
         check_committed_outputs([cell.outputs for cell in notebook.cells if cell.cell_type == "code"])
-    probe = nbformat.v4.new_code_cell("import json; print(json.dumps([summary.lossHistory, list(written.written)])); spark.stop()")
+    probe = nbformat.v4.new_code_cell(
+        "import json; print(json.dumps([summary.lossHistory, list(written.written)])); spark.stop()")
     notebook.cells.append(probe)
     NotebookClient(notebook, timeout=LIMIT_SECONDS, kernel_name="python3", record_timing=False).execute(cwd=str(HERE))
     notebook.cells.pop()
@@ -67,13 +68,15 @@ def run_zeppelin(update):
     outputs = run_scala([p["text"].removeprefix("%spark\n") for p in paragraphs])
     table = next(output for output in outputs if output.startswith("%table"))
     losses = [float(line.split("\t")[1]) for line in table.splitlines()[1:]]
-    written = next(re.findall(r"^(?:And God said|Thou shalt not)\|((?:.|\n)*?)\n\n", output + "\n\n", re.M) for output in outputs if "And God said|" in output)
+    story = next(output for output in outputs if output.startswith("And God said|"))
+    written = re.findall(r"^(?:And God said|Thou shalt not)\|((?:.|\n)*?)\n\n", story + "\n\n", re.M)
     check_story(losses, written)
     assert "model.safetensors" in outputs[-1], outputs[-1]
     if update:
         for paragraph, output in zip(paragraphs, outputs):
-            kind, data = ("TABLE", output.removeprefix("%table ")) if output.startswith("%table ") else ("TEXT", output)
-            paragraph.update(status="FINISHED", results={"code": "SUCCESS", "msg": [{"type": kind, "data": data}] if data else []})
+            kind, data = ("TABLE", output.removeprefix("%table ")) if output == table else ("TEXT", output)
+            messages = [{"type": kind, "data": data}] if data else []
+            paragraph.update(status="FINISHED", results={"code": "SUCCESS", "msg": messages})
         ZEPPELIN.write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -86,8 +89,9 @@ def run_scala(blocks):
             # The REPL says nothing of its own between the two lines: it prints a block's values after its last expression.
             file.write_text(f'println("\\n<begin {i}>")\n{block}\nprintln("<end {i}>")\n')
             script += f":paste {file}\n"
-        command = [Path(pyspark.__file__).parent / "bin" / "spark-shell", "--master", "local[2]", "--jars", os.environ["BRAZIER_JAR"],
-                   "--conf", "spark.plugins=io.brazier.spark.plugin.BrazierPlugin", "--conf", "spark.ui.showConsoleProgress=false"]
+        shell = Path(pyspark.__file__).parent / "bin" / "spark-shell"
+        settings = ("spark.plugins=io.brazier.spark.plugin.BrazierPlugin", "spark.ui.showConsoleProgress=false")
+        command = [shell, "--master", "local[2]", "--jars", os.environ["BRAZIER_JAR"], *(f"--conf={each}" for each in settings)]
         run = subprocess.run(command, input=script + ":quit\n", capture_output=True, text=True, timeout=LIMIT_SECONDS, cwd=folder)
     outputs = []
     for i in range(len(blocks)):

@@ -11,14 +11,16 @@ class BrazierTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.spark = brazier.session("local[2]", {"spark.ui.enabled": "false"})
-        cls.rows = cls.spark.createDataFrame([(f"row {i}: the quick brown fox jumps over the lazy dog",) for i in range(60)], ["text"])
+        texts = [f"row {i}: the quick brown fox jumps over the lazy dog" for i in range(60)]
+        cls.rows = cls.spark.createDataFrame([(text,) for text in texts], ["text"])
 
     @classmethod
     def tearDownClass(cls):
         cls.spark.stop()
 
     def estimator(self, **params):
-        small = dict(textCol="text", tokenizer="bytes", numLayers=1, numHeads=2, width=16, sequenceLength=16, batchSize=4, numSteps=5)
+        small = dict(textCol="text", tokenizer="bytes", numLayers=1, numHeads=2, width=16, sequenceLength=16, batchSize=4,
+                     numSteps=5)
         return brazier.CausalLM(**{**small, **params})
 
     def test_every_param_of_the_java_class_with_its_default(self):

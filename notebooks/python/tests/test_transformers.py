@@ -25,7 +25,8 @@ class TransformersTest(unittest.TestCase):
         cls.spark.stop()
 
     def test_scores_and_greedy_text_of_an_export(self):
-        rows = self.spark.createDataFrame([(f"café {i}: the quick brown fox jumps over the lazy dog",) for i in range(60)], ["text"])
+        book = [f"café {i}: the quick brown fox jumps over the lazy dog" for i in range(60)]
+        rows = self.spark.createDataFrame([(text,) for text in book], ["text"])
         table = self.spark.createDataFrame([(text,) for text in TEXTS], ["text"])
         for tokenizer in "bytes", "characters", "gpt2":
             lm = brazier.CausalLM(textCol="text", tokenizer=tokenizer, numLayers=2, numHeads=3, width=24, hiddenWidth=40,
