@@ -21,6 +21,7 @@ make_environment() {
     local python stamp pip=("$environment/bin/pip" install --disable-pip-version-check) log="$ROOT/target/notebooks-pip.log"
     stamp="$(cat "$@" | sha256sum)"
     if [ "$(cat "$environment/stamp" 2>/dev/null)" != "$stamp" ]; then
+        find_python >/dev/null || install_packages python3 python3-venv
         python="$(find_python)" || die "The notebooks need Python 3.10 or later with its venv module: install python3-venv."
         say "Installing pyspark and Jupyter's tools from PyPI (log: target/notebooks-pip.log)"
         rm -rf "$environment"
