@@ -52,8 +52,17 @@ final class RankProcess {
         in = process.outputWriter(StandardCharsets.UTF_8);
     }
 
-    /** Runs a case on numRanks processes at once; returns the mean of their figures. */
+    /** Runs a case on numRanks connected processes at once; returns the mean of their figures. */
     static double run(String name, int numRanks, int numSteps) throws IOException {
+        return run(name, numRanks, numRanks, numSteps);
+    }
+
+    /** Runs a case on two processes at once that know nothing of each other: what sharing the machine costs. */
+    static double runApart(String name, int numSteps) throws IOException {
+        return run(name, 2, 1, numSteps);
+    }
+
+    private static double run(String name, int numRanks, int groupSize, int numSteps) throws IOException {
         List<RankProcess> ranks = new ArrayList<>();
         Thread limit = new Thread(() -> {
             try {
@@ -71,13 +80,14 @@ final class RankProcess {
             }
             byte[] secret = new byte[32];
             new SecureRandom().nextBytes(secret);
-            StringBuilder endpoints = new StringBuilder();
+            List<String> endpoints = new ArrayList<>();
             for (RankProcess rank : ranks) {
                 rank.write(HexFormat.of().formatHex(secret));
-                endpoints.append(rank.readLine()).append(' ');
+                endpoints.add(rank.readLine());
             }
-            for (int rank = 0; rank < numRanks; rank++) {
-                ranks.get(rank).write(rank + " " + endpoints);
+            for (int x = 0; x < numRanks; x++) {
+                int first = x - x % groupSize;
+                ranks.get(x).write(x % groupSize + " " + String.join(" ", endpoints.subList(first, first + groupSize)));
             }
             double sum = 0;
             for (RankProcess rank : ranks) {
