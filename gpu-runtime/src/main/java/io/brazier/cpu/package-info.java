@@ -1,7 +1,8 @@
 /**
- * The CPU back end's boundary to native code: finding and loading the libraries, and one static method per kernel.
+ * The CPU back end: finding and loading the native libraries, one static method per kernel, the lowering of instructions to them, and
+ * the doors to engines and communicators.
  *
- * <p>Invariant: native code is reached only through {@link io.brazier.cpu.CpuNative}, whose callers own every address
- * they pass; a library that cannot be loaded is a reason to report, never a crash.
+ * <p>Invariant: kernels are reached only through {@link io.brazier.cpu.CpuNative}, whose callers own every address they pass; a
+ * library that cannot be loaded is a reason to report, never a crash.
  */
 package io.brazier.cpu;
