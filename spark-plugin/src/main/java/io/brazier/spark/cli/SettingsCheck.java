@@ -48,7 +48,8 @@ final class SettingsCheck {
         if (!conf.get("spark.plugins", "").contains(PLUGIN)) {
             findings.add(Finding.warn(
                     "spark.plugins",
-                    "without the plugin executors load the native library when training starts, and Spark's metrics have no training in them",
+                    "without the plugin executors load the native library when training starts, and Spark's metrics have"
+                            + " no training in them",
                     "set spark.plugins=" + PLUGIN));
         }
         String master = conf.get("spark.master", "");
