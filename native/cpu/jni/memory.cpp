@@ -38,3 +38,16 @@ CPU_NATIVE(void, copy)(JNIEnv* env, jclass, jlong dst, jlong src, jlong bytes) {
         std::memcpy(static_cast<void*>(Address{dst}), static_cast<void*>(Address{src}), static_cast<size_t>(bytes));
     }
 }
+
+CPU_NATIVE(void, transposeBlocks)(JNIEnv* env, jclass, jlong src, jlong dst, jlong a, jlong b, jlong bytes) {
+    if (refuseNull(env, "transposeBlocks", {src, dst})) {
+        return;
+    }
+    const char* from = Address{src};
+    char* to = Address{dst};
+    for (jlong i = 0; i < a; i++) {
+        for (jlong j = 0; j < b; j++) {
+            std::memcpy(to + (j * a + i) * bytes, from + (i * b + j) * bytes, static_cast<size_t>(bytes));
+        }
+    }
+}

@@ -16,11 +16,13 @@ import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.Norm;
 import io.brazier.program.Op;
 import io.brazier.program.Optimizer;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Shape;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 
 /** Lowers instructions to the native kernels of this machine. */
 public final class CpuBackend implements Backend {
@@ -36,11 +38,11 @@ public final class CpuBackend implements Backend {
 
     /**
      * @param numThreads threads that kernels use, the calling one included
-     * @param communicator of the dp axis; not closed here
+     * @param communicators of this rank by group; not closed here
      */
-    public CpuBackend(int numThreads, Communicator communicator) {
+    public CpuBackend(int numThreads, Function<Group, Communicator> communicators) {
         this(numThreads);
-        new CpuCollectives(communicator).putInto(this);
+        new CpuCollectives(communicators).putInto(this);
     }
 
     /** A back end for programs without collectives. */
@@ -305,8 +307,8 @@ public final class CpuBackend implements Backend {
         if (i.op() instanceof MatMul op) {
             return product(op, i).scratchBytes();
         }
-        if (i.op() instanceof Collective.ReduceScatter) {
-            return i.inputs().get(0).type().bytes();
+        if (i.op() instanceof Collective) {
+            return CpuCollectives.workspaceBytes(i);
         }
         if (i.op() instanceof Attention.CausalAttention op) {
             Heads h = op.heads();

@@ -28,7 +28,7 @@ public final class CpuEngines {
      */
     public static TrainingEngine training(
             TrainingSpec spec, Communicator communicator, int numThreads, WeightSource initial, Fill fill) {
-        CpuBackend backend = new CpuBackend(numThreads, communicator);
+        CpuBackend backend = new CpuBackend(numThreads, group -> communicator);
         TrainingPlan plan = TrainingPlan.make(
                 new TrainingPlan.Request(
                         new Gpt(spec.model()),

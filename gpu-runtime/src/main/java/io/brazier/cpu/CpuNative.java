@@ -52,6 +52,9 @@ public final class CpuNative {
     /** Copies bytes between regions that do not overlap. */
     public static native void copy(long dst, long src, long bytes);
 
+    /** {@code dst[j][i] = src[i][j]} for blocks of bytes, i below a and j below b. */
+    public static native void transposeBlocks(long src, long dst, long a, long b, long bytes);
+
     /** Sets the calling thread's team for all kernels that it calls from now on. */
     public static native void setNumThreads(int numThreads);
 

@@ -6,6 +6,7 @@ import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.TensorType;
 import java.util.LinkedHashMap;
@@ -41,7 +42,7 @@ public final class ModelBuilder {
                     spec.name(),
                     mode == Mode.INFERENCE
                             ? parameter
-                            : program.applyAll(spec.name(), new Collective.Replicate(Axis.DP), parameter)
+                            : program.applyAll(spec.name(), new Collective.Replicate(Group.of(Axis.DP)), parameter)
                                     .get(0));
         }
         if (dropout > 0) {

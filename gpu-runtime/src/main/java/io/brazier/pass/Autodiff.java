@@ -125,7 +125,8 @@ public final class Autodiff {
             Rule(Instruction instruction) {
                 this.instruction = instruction;
                 for (int x = 1; x < instruction.outputs().size(); x++) {
-                    if (gradients.containsKey(instruction.outputs().get(x))) {
+                    if (!instruction.op().differentiatesAllOutputs()
+                            && gradients.containsKey(instruction.outputs().get(x))) {
                         throw new IllegalArgumentException(instruction.path() + ": only the first output of "
                                 + instruction.op().mnemonic() + " can be differentiated");
                     }

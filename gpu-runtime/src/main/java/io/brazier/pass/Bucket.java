@@ -5,7 +5,7 @@ import io.brazier.program.Instruction;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Value;
-import io.brazier.tensor.Axis;
+import io.brazier.tensor.Group;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -26,10 +26,10 @@ public final class Bucket {
     /**
      * Adds the all-reduces.
      *
-     * @param backward program whose outputs are the gradients, P on axis
+     * @param backward program whose outputs are the gradients, P on the group
      * @param buckets gradients of one bucket each, in the order of their addresses
      */
-    public static Result overlap(Program backward, List<List<Value>> buckets, Axis axis) {
+    public static Result overlap(Program backward, List<List<Value>> buckets, Group group) {
         ProgramBuilder ids = new ProgramBuilder("bucket", ProgramBuilder.nextId(backward));
         Map<Integer, List<List<Value>>> complete = completion(backward, buckets);
         List<Instruction> instructions = new ArrayList<>();
@@ -39,13 +39,14 @@ public final class Bucket {
             instructions.add(backward.instructions().get(x));
             for (List<Value> bucket : complete.getOrDefault(x, List.of())) {
                 Value[] gradients = bucket.toArray(Value[]::new);
-                List<Value> inFlight =
-                        ids.applyAll("bucket", new Collective.AllReduceStart(axis, bucket.size()), gradients);
-                instructions.add(new Instruction(
-                        new Collective.AllReduceStart(axis, bucket.size()), bucket, inFlight, "bucket"));
-                Collective wait = new Collective.AllReduceWait(axis, bucket.size());
-                List<Value> done = ids.applyAll("bucket", wait, inFlight.toArray(Value[]::new));
-                waits.add(new Instruction(wait, inFlight, done, "bucket"));
+                Collective start = new Collective.Start(new Collective.AllReduce(group, bucket.size()));
+                List<Value> inFlight = ids.applyAll("bucket", start, gradients);
+                instructions.add(new Instruction(start, bucket, inFlight, "bucket"));
+                Collective wait = new Collective.Wait(group, bucket.size());
+                List<Value> held = new ArrayList<>(inFlight);
+                held.addAll(bucket);
+                List<Value> done = ids.applyAll("bucket", wait, held.toArray(Value[]::new));
+                waits.add(new Instruction(wait, held, done, "bucket"));
                 for (int g = 0; g < gradients.length; g++) {
                     reduced.put(gradients[g], done.get(g));
                 }

@@ -21,6 +21,7 @@ import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Mesh;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.TensorType;
@@ -257,7 +258,7 @@ public record TrainingPlan(
                 bytes += p.spec().type().bytes();
                 decays = p.spec().decays();
             }
-            Bucket.Result overlapped = Bucket.overlap(differentiated.backward(), buckets, Axis.DP);
+            Bucket.Result overlapped = Bucket.overlap(differentiated.backward(), buckets, Group.of(Axis.DP));
             overlapped.reduced().forEach((gradient, reduced) -> inputs.put(reduced, inputs.get(gradient)));
             return place(overlapped.program());
         }
@@ -284,7 +285,7 @@ public record TrainingPlan(
             Map<Value, Slice> bound = new HashMap<>();
             Value partial = p.input("stepLoss", TensorType.of(DType.F32, 1).with(Axis.DP, Placement.P));
             bound.put(partial, reserve("step loss", partial.type()));
-            Value reduced = p.apply(new AllReduce(Axis.DP), partial);
+            Value reduced = p.apply(new AllReduce(Group.of(Axis.DP), 1), partial);
             Value sum = p.apply(new SquaredSum(Operand.ABSENT), half(p, bound, Region.GRADIENTS, true));
             sum = p.apply(new SquaredSum(Operand.PRESENT), half(p, bound, Region.GRADIENTS, false), sum);
             bound.put(sum, reserve("squared norm", sum.type()));

@@ -1,22 +1,25 @@
 package io.brazier.program;
 
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.Flat;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.Shape;
 import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * Moves between placements on one mesh axis, in dual pairs: Replicate (I to R) and AllReduce (P to I), AllGather (S to R) and
- * ReduceScatter (P to S). The gradient of each is its dual (the shard_map transpose rules; arXiv:1909.08053, fig. 3 calls the
- * first pair f and g).
+ * Moves between placements on the axes of a group, in dual pairs: Replicate (I to R) and AllReduce (P to I), AllGather (S to R)
+ * and ReduceScatter (P to S), AllToAll and itself. The gradient of each is its dual (the shard_map transpose rules;
+ * arXiv:1909.08053, fig. 3 calls the first pair f and g).
  *
- * <p>The plain reference is that of an axis with one rank, where each is the identity; the collectives' own tests cover more.
+ * <p>The plain reference is that of a group of one rank, where each is the identity; the collectives' own tests cover more.
  */
 public sealed interface Collective extends Op {
-    Axis axis();
+    Group group();
 
     @Override
     default double flops(List<TensorType> in) {
@@ -29,102 +32,213 @@ public sealed interface Collective extends Op {
     }
 
     /** Nothing moves; the gradient becomes a partial sum. */
-    record Replicate(Axis axis) implements Collective {
+    record Replicate(Group group) implements Collective {
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 1);
-            return List.of(move(in.get(0), axis, Placement.I, Placement.R));
+            return List.of(move(in.get(0), group, Placement.I, Placement.R));
         }
 
         @Override
         public void differentiate(GradientBuilder g) {
-            dual(g, new AllReduce(axis));
+            dual(g, new AllReduce(group, 1));
+        }
+
+        @Override
+        public double bytes(List<TensorType> in) {
+            return 0;
         }
 
         @Override
         public List<Alias> aliases() {
-            return List.of(Alias.required(0, 0));
+            return inPlace(1);
         }
     }
 
-    /** The sum over the ranks of the axis, on each of them. In place. */
-    record AllReduce(Axis axis) implements Collective {
-        @Override
-        public List<TensorType> infer(List<TensorType> in) {
-            Rules.count(in, 1);
-            return List.of(move(in.get(0), axis, Placement.P, Placement.I));
-        }
-
-        @Override
-        public void differentiate(GradientBuilder g) {
-            dual(g, new Replicate(axis));
-        }
-
-        @Override
-        public List<Alias> aliases() {
-            return List.of(Alias.required(0, 0));
-        }
-    }
-
-    /** Concatenates the shards of dim 0. x [N / size, ...] -> y [N, ...]. */
-    record AllGather(Axis axis, int size) implements Collective {
-        @Override
-        public List<TensorType> infer(List<TensorType> in) {
-            Rules.count(in, 1);
-            TensorType y = move(in.get(0), axis, Placement.shard(0), Placement.R);
-            return List.of(resize(y, y.shape().dim(0) * size));
-        }
-
-        @Override
-        public void differentiate(GradientBuilder g) {
-            dual(g, new ReduceScatter(axis, size));
-        }
-    }
-
-    /** Sums over the ranks and keeps this rank's shard of dim 0. x [N, ...] -> y [N / size, ...]. */
-    record ReduceScatter(Axis axis, int size) implements Collective {
-        @Override
-        public List<TensorType> infer(List<TensorType> in) {
-            Rules.count(in, 1);
-            TensorType y = move(in.get(0), axis, Placement.P, Placement.shard(0));
-            long rows = y.shape().dim(0);
-            Rules.require(rows % size == 0, "dim 0 of " + in.get(0) + " is no multiple of the " + size + " ranks");
-            return List.of(resize(y, rows / size));
-        }
-
-        @Override
-        public void differentiate(GradientBuilder g) {
-            dual(g, new AllGather(axis, size));
-        }
-    }
-
-    /** Begins the all-reduce of one bucket: values that lie side by side in memory, in place. Outputs are in flight. */
-    record AllReduceStart(Axis axis, int count) implements Collective {
+    /** The sum over the ranks, on each of them: of count values that lie side by side in memory, in place. */
+    record AllReduce(Group group, int count) implements Collective {
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, count);
             return in.stream()
-                    .map(type -> move(type, axis, Placement.P, Placement.I))
+                    .map(type -> move(type, group, Placement.P, Placement.I))
                     .toList();
         }
 
         @Override
+        public void differentiate(GradientBuilder g) {
+            dual(g, new Replicate(group));
+        }
+
+        @Override
         public List<Alias> aliases() {
             return inPlace(count);
+        }
+
+        @Override
+        public Neighbours neighbours() {
+            return count > 1 ? Neighbours.INPUTS : Neighbours.NONE;
         }
     }
 
-    /** Ends what {@link AllReduceStart} began; operands are its outputs. */
-    record AllReduceWait(Axis axis, int count) implements Collective {
+    /** Concatenates the shards of a dim. x [.., N / size, ..] -> y [.., N, ..]. */
+    record AllGather(Group group, int size, int dim) implements Collective {
         @Override
         public List<TensorType> infer(List<TensorType> in) {
-            Rules.count(in, count);
-            return in;
+            Rules.count(in, 1);
+            return List.of(scale(move(in.get(0), group, Placement.shard(dim), Placement.R), dim, size, 1));
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            dual(g, new ReduceScatter(group, size, dim));
+        }
+    }
+
+    /** Sums over the ranks and keeps this rank's shard of a dim. x [.., N, ..] -> y [.., N / size, ..]. */
+    record ReduceScatter(Group group, int size, int dim) implements Collective {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1);
+            return List.of(scale(move(in.get(0), group, Placement.P, Placement.shard(dim)), dim, 1, size));
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            dual(g, new AllGather(group, size, dim));
+        }
+    }
+
+    /** Gives up the shard of one dim for that of another. x [N, .., M / size, ..] S(from) -> y [N / size, .., M, ..] S(to). */
+    record AllToAll(Group group, int size, int from, int to) implements Collective {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1);
+            TensorType moved = move(in.get(0), group, Placement.shard(from), Placement.shard(to));
+            return List.of(scale(scale(moved, to, 1, size), from, size, 1));
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            dual(g, new AllToAll(group, size, to, from));
+        }
+    }
+
+    /**
+     * Gathers the weights of a unit from their flat shards (arXiv:1910.02054, sec. 7.2; a {@link Flat} says how weights lie in it):
+     * x [n / size] -> weights, side by side.
+     *
+     * @param weights their types, R on the group
+     */
+    record GatherWeights(Group group, int size, List<TensorType> weights) implements Collective {
+        public GatherWeights {
+            weights = List.copyOf(weights);
+        }
+
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1);
+            TensorType shard = flatShard(in.get(0), group, weights, size);
+            Rules.require(in.get(0).equals(shard), in.get(0) + " must be " + shard);
+            return weights.stream()
+                    .map(w -> new TensorType(in.get(0).dtype(), w.shape(), w.placements()))
+                    .toList();
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            Value[] gradients =
+                    IntStream.range(0, weights.size()).mapToObj(g::gradient).toArray(Value[]::new);
+            g.contribute(
+                    0,
+                    g.emit(new ScatterGradients(group, size, weights), gradients)
+                            .get(0));
+        }
+
+        @Override
+        public boolean differentiatesAllOutputs() {
+            return true;
+        }
+
+        @Override
+        public Neighbours neighbours() {
+            return Neighbours.OUTPUTS;
+        }
+    }
+
+    /**
+     * The dual of {@link GatherWeights}: sums the gradients of a unit, which lie side by side and are consumed, over the ranks and
+     * keeps this rank's flat shard, its gaps zero.
+     */
+    record ScatterGradients(Group group, int size, List<TensorType> weights) implements Collective {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, weights.size());
+            for (int x = 0; x < in.size(); x++) {
+                TensorType needed = weights.get(x).gradient();
+                Rules.require(
+                        in.get(x).shape().equals(needed.shape())
+                                && in.get(x).placements().equals(needed.placements()),
+                        in.get(x) + " must be placed as " + needed);
+            }
+            return List.of(flatShard(in.get(0), group, weights, size));
+        }
+
+        @Override
+        public Neighbours neighbours() {
+            return Neighbours.INPUTS;
+        }
+    }
+
+    /** Begins a collective. Its outputs are in flight until {@link Wait}, its operands in use. */
+    record Start(Collective collective) implements Collective {
+        @Override
+        public Group group() {
+            return collective.group();
+        }
+
+        @Override
+        public String mnemonic() {
+            return collective.mnemonic() + "_start";
+        }
+
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            return collective.infer(in);
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return collective.aliases();
+        }
+
+        @Override
+        public Neighbours neighbours() {
+            return collective.neighbours();
+        }
+    }
+
+    /** Ends what {@link Start} began. Operands are its count outputs and then its operands, so that these outlive it; in place. */
+    record Wait(Group group, int count) implements Collective {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.require(in.size() > count, "takes what was started and its operands, not " + in.size());
+            return in.subList(0, count);
+        }
+
+        @Override
+        public double bytes(List<TensorType> in) {
+            return 0;
         }
 
         @Override
         public List<Alias> aliases() {
             return inPlace(count);
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            return in.subList(0, count);
         }
     }
 
@@ -132,14 +246,28 @@ public sealed interface Collective extends Op {
         return IntStream.range(0, count).mapToObj(x -> Alias.required(x, x)).toList();
     }
 
-    private static TensorType move(TensorType type, Axis axis, Placement from, Placement to) {
-        Rules.require(type.on(axis).equals(from), type + " must be " + from + " on axis " + axis);
-        return type.with(axis, to);
+    private static TensorType flatShard(TensorType like, Group group, List<TensorType> weights, int size) {
+        Flat flat = Flat.of(weights.stream().map(TensorType::shape).toList(), size);
+        TensorType shard = new TensorType(like.dtype(), Shape.of(flat.numElements() / size), Map.of());
+        for (Axis axis : group.axes()) {
+            shard = shard.with(axis, Placement.shard(0));
+        }
+        return shard;
     }
 
-    private static TensorType resize(TensorType type, long rows) {
+    private static TensorType move(TensorType type, Group group, Placement from, Placement to) {
+        for (Axis axis : group.axes()) {
+            Rules.require(type.on(axis).equals(from), type + " must be " + from + " on axis " + axis);
+            type = type.with(axis, to);
+        }
+        return type;
+    }
+
+    private static TensorType scale(TensorType type, int dim, int by, int over) {
         List<Long> dims = new ArrayList<>(type.shape().dims());
-        dims.set(0, rows);
+        Rules.require(
+                dims.get(dim) % over == 0, "dim " + dim + " of " + type + " is no multiple of the " + over + " ranks");
+        dims.set(dim, dims.get(dim) * by / over);
         return new TensorType(type.dtype(), new Shape(dims), type.placements());
     }
 

@@ -27,6 +27,22 @@ public sealed interface Op permits Matrix, Elementwise, Norm, Attention, Lookup,
         }
     }
 
+    /** Operands or results that must lie side by side in memory, as {@link io.brazier.tensor.Flat} lays them. */
+    enum Neighbours {
+        NONE,
+        INPUTS,
+        OUTPUTS
+    }
+
+    default Neighbours neighbours() {
+        return Neighbours.NONE;
+    }
+
+    /** Whether {@link #differentiate} takes the gradients of all outputs, or of the first alone. */
+    default boolean differentiatesAllOutputs() {
+        return false;
+    }
+
     /** The op's name in printed programs. */
     default String mnemonic() {
         return getClass().getSimpleName().replaceAll("(?<=[a-z])(?=[A-Z])", "_").toLowerCase(Locale.ROOT);

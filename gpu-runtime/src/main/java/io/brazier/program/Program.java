@@ -24,10 +24,10 @@ public record Program(String name, List<Value> inputs, List<Instruction> instruc
             for (Value v : i.inputs()) {
                 check(defined.contains(v), name, i.path(), v + " is used before it is defined");
                 check(
-                        !inFlight.contains(v) || i.op() instanceof Collective.AllReduceWait,
+                        !inFlight.contains(v) || i.op() instanceof Collective.Wait,
                         name,
                         i.path(),
-                        v + " is used while its all-reduce is in flight");
+                        v + " is used while it is in flight");
             }
             List<TensorType> types = i.op().infer(i.inputTypes());
             check(
@@ -36,15 +36,15 @@ public record Program(String name, List<Value> inputs, List<Instruction> instruc
                     i.path(),
                     "outputs of " + i + " should be " + types);
             i.outputs().forEach(v -> define(name, defined, v));
-            if (i.op() instanceof Collective.AllReduceStart) {
+            if (i.op() instanceof Collective.Start) {
                 inFlight.addAll(i.outputs());
             }
-            if (i.op() instanceof Collective.AllReduceWait) {
+            if (i.op() instanceof Collective.Wait) {
                 i.inputs().forEach(inFlight::remove);
             }
         }
         outputs.forEach(v -> check(defined.contains(v), name, "outputs", v + " is never defined"));
-        check(inFlight.isEmpty(), name, "end", "nobody waits for the all-reduce of " + inFlight);
+        check(inFlight.isEmpty(), name, "end", "nobody waits for " + inFlight);
     }
 
     private static void define(String program, Set<Value> defined, Value v) {

@@ -26,6 +26,10 @@ final class Rules {
         require(type.dtype() == expected, operand + " " + type + " must be " + expected);
     }
 
+    static void floating(String operand, TensorType type) {
+        require(type.dtype() == DType.F32 || type.dtype() == DType.BF16, operand + " " + type + " must be f32 or bf16");
+    }
+
     static void same(String a, TensorType first, String b, TensorType second) {
         require(first.equals(second), a + " " + first + " and " + b + " " + second + " must have one type");
     }

@@ -2,6 +2,7 @@ package io.brazier.tensor;
 
 /** Element type of a value. */
 public enum DType {
+    BF16("bf16", 2),
     F32("f32", 4),
     F64("f64", 8),
     I32("i32", 4),

@@ -1,5 +1,9 @@
 package io.brazier.tensor;
 
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+
 /**
  * The grid of ranks. tp varies fastest, dp slowest, so that ranks in host order keep a tensor-parallel group inside one host.
  *
@@ -46,6 +50,41 @@ public record Mesh(int dp, int pp, int cp, int ep, int tp) {
             stride *= size(Axis.values()[x]);
         }
         return rank / stride % size(axis);
+    }
+
+    /** Number of ranks of a group. */
+    public int size(Group group) {
+        return group.pipelineEnds()
+                ? Math.min(pp, 2)
+                : group.axes().stream().mapToInt(this::size).reduce(1, Math::multiplyExact);
+    }
+
+    /** Members of a rank's group, in rank order. */
+    public List<Integer> members(int rank, Group group) {
+        return IntStream.range(0, worldSize())
+                .filter(other -> Arrays.stream(Axis.values())
+                        .allMatch(axis -> group.axes().contains(axis)
+                                ? !group.pipelineEnds() || coordinate(other, axis) % (size(axis) - 1) == 0
+                                : coordinate(other, axis) == coordinate(rank, axis)))
+                .boxed()
+                .toList();
+    }
+
+    /** Place of a rank among the members of its group. */
+    public int coordinate(int rank, Group group) {
+        if (group.pipelineEnds()) {
+            return coordinate(rank, Axis.PP) == 0 ? 0 : 1;
+        }
+        int index = 0;
+        for (Axis axis : group.axes()) {
+            index = index * size(axis) + coordinate(rank, axis);
+        }
+        return index;
+    }
+
+    /** The axes among these that have more than one rank. */
+    public Group group(Axis... axes) {
+        return new Group(Arrays.stream(axes).filter(axis -> size(axis) > 1).toList(), false);
     }
 
     @Override

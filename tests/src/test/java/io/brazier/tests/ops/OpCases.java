@@ -24,6 +24,9 @@ import io.brazier.program.Norm;
 import io.brazier.program.Op;
 import io.brazier.program.Optimizer;
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.Group;
+import io.brazier.tensor.Placement;
+import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -209,14 +212,27 @@ final class OpCases {
     }
 
     private static void collectives(List<OpCase> cases) {
-        Axis axis = Axis.DP;
-        cases.add(placed(new Collective.Replicate(axis), io.brazier.tensor.Placement.I));
-        cases.add(placed(new Collective.AllReduce(axis), io.brazier.tensor.Placement.P));
-        cases.add(placed(new Collective.AllGather(axis, 1), io.brazier.tensor.Placement.shard(0)));
-        cases.add(placed(new Collective.ReduceScatter(axis, 1), io.brazier.tensor.Placement.P));
+        Group group = Group.of(Axis.DP);
+        cases.add(placed(new Collective.Replicate(group), Placement.I));
+        cases.add(placed(new Collective.AllReduce(group, 1), Placement.P));
+        cases.add(placed(new Collective.AllGather(group, 1, 0), Placement.shard(0)));
+        cases.add(placed(new Collective.AllGather(group, 1, 1), Placement.shard(1)));
+        cases.add(placed(new Collective.ReduceScatter(group, 1, 0), Placement.P));
+        cases.add(placed(new Collective.ReduceScatter(group, 1, 1), Placement.P));
+        cases.add(placed(new Collective.AllToAll(group, 1, 0, 1), Placement.shard(0)));
+        TensorType weight = f32(4, 8).type().with(Axis.DP, Placement.R);
+        OpCase.Operand shard = f32(32);
+        cases.add(of(
+                new Collective.GatherWeights(group, 1, List.of(weight)),
+                0,
+                new OpCase.Operand(shard.type().with(Axis.DP, Placement.shard(0)), shard.low(), shard.high())));
+        cases.add(of(
+                new Collective.ScatterGradients(group, 1, List.of(weight)),
+                0,
+                new OpCase.Operand(weight.gradient(), shard.low(), shard.high())));
     }
 
-    private static OpCase placed(Op op, io.brazier.tensor.Placement placement) {
+    private static OpCase placed(Op op, Placement placement) {
         OpCase.Operand x = f32(3, 5);
         return of(op, 0, new OpCase.Operand(x.type().with(Axis.DP, placement), x.low(), x.high()));
     }

@@ -54,13 +54,13 @@ class OpTest {
         for (Class<?> family : Op.class.getPermittedSubclasses()) {
             ops.addAll(List.of(family.getPermittedSubclasses()));
         }
-        try (CpuBackend backend = new CpuBackend(1, communicator)) {
+        try (CpuBackend backend = new CpuBackend(1, group -> communicator)) {
             assertEquals(ops, backend.supported());
         }
         Set<Class<?>> covered = new HashSet<>();
         OpCases.all().forEach(c -> covered.add(c.op().getClass()));
-        covered.add(Collective.AllReduceStart.class);
-        covered.add(Collective.AllReduceWait.class);
+        covered.add(Collective.Start.class);
+        covered.add(Collective.Wait.class);
         assertEquals(ops, covered);
     }
 
@@ -88,7 +88,7 @@ class OpTest {
         List<TensorType> outputTypes = c.op().infer(c.types());
         List<Alias> aliases = new ArrayList<>(chosen);
         c.op().aliases().stream().filter(a -> a.need() == Alias.Need.REQUIRED).forEach(aliases::add);
-        try (CpuBackend backend = new CpuBackend(numThreads, communicator);
+        try (CpuBackend backend = new CpuBackend(numThreads, group -> communicator);
                 Memory memory = new Memory(backend)) {
             Instruction instruction = instruction(c.op(), c.types(), outputTypes);
             long[] in = new long[inputs.size()];
@@ -170,6 +170,7 @@ class OpTest {
             ByteBuffer b = buffer((int) type.bytes());
             for (double v : values) {
                 switch (type.dtype()) {
+                    case BF16 -> b.putShort((short) (Float.floatToRawIntBits((float) v) >>> 16));
                     case F32 -> b.putFloat((float) v);
                     case F64 -> b.putDouble(v);
                     case I32 -> b.putInt((int) v);
@@ -193,6 +194,7 @@ class OpTest {
             double[] values = new double[(int) type.shape().numElements()];
             for (int i = 0; i < values.length; i++) {
                 values[i] = switch (type.dtype()) {
+                    case BF16 -> Float.intBitsToFloat(b.getShort() << 16);
                     case F32 -> b.getFloat();
                     case F64 -> b.getDouble();
                     case I32 -> b.getInt();

@@ -19,6 +19,7 @@ import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.TensorType;
 import java.util.List;
@@ -28,6 +29,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** Sharding is part of a type: what fits is derived, what does not is refused where it is written. */
 class PlacementTest {
+    private static final Group TP = Group.of(Axis.TP);
 
     private static Placement placement(String text) {
         return switch (text) {
@@ -84,9 +86,9 @@ class PlacementTest {
         Value x = p.input("x", type("I", 4, 6));
         Value up = p.input("up", type("S1", 6, 8));
         Value down = p.input("down", type("S0", 8, 6));
-        Value h = p.apply(MatMul.plain(Transpose.NONE), p.apply(new Replicate(Axis.TP), x), up);
+        Value h = p.apply(MatMul.plain(Transpose.NONE), p.apply(new Replicate(TP), x), up);
         Value y = p.apply(MatMul.plain(Transpose.NONE), p.apply(new Activate(Function.GELU_TANH), h), down);
-        Value out = p.apply(new AllReduce(Axis.TP), y);
+        Value out = p.apply(new AllReduce(TP, 1), y);
         Autodiff.Result result =
                 Autodiff.differentiate(p.build(List.of(out)), out, List.of(x, up, down), Gradients.FRESH);
         result.gradients().forEach((v, g) -> assertEquals(v.type().gradient(), g.type()));
@@ -106,17 +108,17 @@ class PlacementTest {
         IllegalArgumentException e =
                 assertThrows(IllegalArgumentException.class, () -> p.apply(new Activate(Function.RELU), y));
         assertTrue(e.getMessage().contains("all-reduce it first"), e.getMessage());
-        Value reduced = p.apply(new AllReduce(Axis.TP), y);
-        assertThrows(IllegalArgumentException.class, () -> p.apply(new AllReduce(Axis.TP), reduced));
+        Value reduced = p.apply(new AllReduce(TP, 1), y);
+        assertThrows(IllegalArgumentException.class, () -> p.apply(new AllReduce(TP, 1), reduced));
     }
 
     @Test
     void gatherAndScatterAreDual() {
         TensorType shard = type("S0", 3, 5);
-        TensorType whole = new AllGather(Axis.TP, 4).infer(List.of(shard)).get(0);
+        TensorType whole = new AllGather(TP, 4, 0).infer(List.of(shard)).get(0);
         assertEquals(type("R", 12, 5), whole);
         assertEquals(
                 shard.gradient(),
-                new ReduceScatter(Axis.TP, 4).infer(List.of(whole.gradient())).get(0));
+                new ReduceScatter(TP, 4, 0).infer(List.of(whole.gradient())).get(0));
     }
 }
