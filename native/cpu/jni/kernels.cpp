@@ -1,6 +1,8 @@
 // One line per kernel: refuse absent operands, then call the instance chosen at load.
 #include "kernels/kernels.h"
 
+#include <vector>
+
 #include "support.h"
 
 using namespace brazier;
@@ -55,6 +57,26 @@ CPU_NATIVE(void, siluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlo
     kernels().siluGrad(Address{x}, Address{dy}, Address{dx}, count);
 }
 
+CPU_NATIVE(void, gatedGelu)(JNIEnv* env, jclass, jlong x, jlong y, jlong rows, jlong width) {
+    REQUIRE(gatedGelu, x, y)
+    kernels().gatedGelu(Address{x}, Address{y}, rows, width);
+}
+
+CPU_NATIVE(void, gatedGeluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlong rows, jlong width) {
+    REQUIRE(gatedGeluGrad, x, dy, dx)
+    kernels().gatedGeluGrad(Address{x}, Address{dy}, Address{dx}, rows, width);
+}
+
+CPU_NATIVE(void, gatedSilu)(JNIEnv* env, jclass, jlong x, jlong y, jlong rows, jlong width) {
+    REQUIRE(gatedSilu, x, y)
+    kernels().gatedSilu(Address{x}, Address{y}, rows, width);
+}
+
+CPU_NATIVE(void, gatedSiluGrad)(JNIEnv* env, jclass, jlong x, jlong dy, jlong dx, jlong rows, jlong width) {
+    REQUIRE(gatedSiluGrad, x, dy, dx)
+    kernels().gatedSiluGrad(Address{x}, Address{dy}, Address{dx}, rows, width);
+}
+
 CPU_NATIVE(void, add)(JNIEnv* env, jclass, jlong a, jlong b, jlong y, jlong count) {
     REQUIRE(add, a, b, y)
     kernels().add(Address{a}, Address{b}, Address{y}, count);
@@ -107,6 +129,43 @@ CPU_NATIVE(void, layerNormGradParameters)
     REQUIRE(layerNormGradParameters, x, dy, mean, rstd, dgamma, dbeta)
     kernels().layerNormGradParameters(Address{x}, Address{dy}, Address{mean}, Address{rstd}, Address{addendGamma},
         Address{addendBeta}, Address{dgamma}, Address{dbeta}, rows, width);
+}
+
+CPU_NATIVE(void, rmsNorm)
+(JNIEnv* env, jclass, jlong x, jlong gamma, jlong y, jlong rstd, jlong rows, jlong width, jfloat eps) {
+    REQUIRE(rmsNorm, x, gamma, y, rstd)
+    kernels().rmsNorm(Address{x}, Address{gamma}, Address{y}, Address{rstd}, rows, width, eps);
+}
+
+CPU_NATIVE(void, rmsNormGradInput)
+(JNIEnv* env, jclass, jlong x, jlong dy, jlong gamma, jlong rstd, jlong addend, jlong dx, jlong rows, jlong width) {
+    REQUIRE(rmsNormGradInput, x, dy, gamma, rstd, dx)
+    kernels().rmsNormGradInput(
+        Address{x}, Address{dy}, Address{gamma}, Address{rstd}, Address{addend}, Address{dx}, rows, width);
+}
+
+CPU_NATIVE(void, rmsNormGradParameters)
+(JNIEnv* env, jclass, jlong x, jlong dy, jlong rstd, jlong addend, jlong dgamma, jlong rows, jlong width) {
+    REQUIRE(rmsNormGradParameters, x, dy, rstd, dgamma)
+    kernels().rmsNormGradParameters(
+        Address{x}, Address{dy}, Address{rstd}, Address{addend}, Address{dgamma}, rows, width);
+}
+
+CPU_NATIVE(void, rotary)
+(JNIEnv* env, jclass, jlong x, jlong positions, jdoubleArray frequencies, jlong y, jlong rows, jlong heads, jlong width,
+    jlong rowWidth, jboolean backwards) {
+    REQUIRE(rotary, x, positions, y)
+    // The kernel reads whole vectors, which have 16 lanes at most; 2/pi turns radians into quarter turns.
+    std::vector<double> quarterTurns((width / 2 + 15) / 16 * 16);
+    env->GetDoubleArrayRegion(frequencies, 0, static_cast<jsize>(width / 2), quarterTurns.data());
+    if (env->ExceptionCheck()) {
+        return;
+    }
+    for (double& turns : quarterTurns) {
+        turns *= 0.63661977236758134308;
+    }
+    kernels().rotary(Address{x}, Address{positions}, quarterTurns.data(), Address{y}, rows, heads, width, rowWidth,
+        backwards ? -1.f : 1.f);
 }
 
 CPU_NATIVE(jlong, attentionScratchBytes)

@@ -2,6 +2,7 @@
 #include "gelu.h"
 #include "kernels.h"
 #include "parallel.h"
+#include "silu.h"
 
 namespace brazier {
 namespace BRAZIER_ISA {
@@ -87,18 +88,12 @@ void reluGrad(const float* x, const float* dy, float* dx, int64_t count) {
     map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) { return v > Vec{} ? g : Vec{}; });
 }
 
-// y = x s, s = 1 / (1 + e^(-x))
 void silu(const float* x, float* y, int64_t count) {
-    map(x, y, count, [](Vec v) __attribute__((always_inline)) { return v / (exponential(-v) + 1.f); });
+    map(x, y, count, [](Vec v) __attribute__((always_inline)) { return siluOf(v); });
 }
 
-// dx = dy s (1 + x (1 - s)), and 1 - s = e^(-x) s without cancellation
 void siluGrad(const float* x, const float* dy, float* dx, int64_t count) {
-    map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) {
-        Vec e = exponential(-v);
-        Vec s = 1.f / (e + 1.f);
-        return g * s * (v * e * s + 1.f);
-    });
+    map(x, dy, dx, count, [](Vec v, Vec g) __attribute__((always_inline)) { return g * siluSlope(v); });
 }
 
 void add(const float* a, const float* b, float* y, int64_t count) {

@@ -33,6 +33,10 @@ struct Gemm {
     K(void, reluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                      \
     K(void, silu, (const float* x, float* y, int64_t count))                                                            \
     K(void, siluGrad, (const float* x, const float* dy, float* dx, int64_t count))                                      \
+    K(void, gatedGelu, (const float* x, float* y, int64_t rows, int64_t width))                                         \
+    K(void, gatedGeluGrad, (const float* x, const float* dy, float* dx, int64_t rows, int64_t width))                   \
+    K(void, gatedSilu, (const float* x, float* y, int64_t rows, int64_t width))                                         \
+    K(void, gatedSiluGrad, (const float* x, const float* dy, float* dx, int64_t rows, int64_t width))                   \
     K(void, add, (const float* a, const float* b, float* y, int64_t count))                                             \
     K(void, scale, (const float* x, float* y, int64_t count, float factor))                                             \
     K(void, sumRows, (const float* x, const float* addend, float* y, int64_t rows, int64_t width))                      \
@@ -48,6 +52,17 @@ struct Gemm {
     K(void, layerNormGradParameters,                                                                                    \
         (const float* x, const float* dy, const float* mean, const float* rstd, const float* addendGamma,               \
             const float* addendBeta, float* dgamma, float* dbeta, int64_t rows, int64_t width))                         \
+    K(void, rmsNorm,                                                                                                    \
+        (const float* x, const float* gamma, float* y, float* rstd, int64_t rows, int64_t width, float eps))            \
+    K(void, rmsNormGradInput,                                                                                           \
+        (const float* x, const float* dy, const float* gamma, const float* rstd, const float* addend, float* dx,        \
+            int64_t rows, int64_t width))                                                                               \
+    K(void, rmsNormGradParameters,                                                                                      \
+        (const float* x, const float* dy, const float* rstd, const float* addend, float* dgamma, int64_t rows,          \
+            int64_t width))                                                                                             \
+    K(void, rotary,                                                                                                     \
+        (const float* x, const int32_t* positions, const double* quarterTurns, float* y, int64_t rows, int64_t heads,   \
+            int64_t width, int64_t rowWidth, float direction))                                                          \
     K(int64_t, attentionScratchFloats, (Heads heads))                                                                   \
     K(void, attention, (const float* qkv, float* o, float* lse, float* scratch, Heads heads, float scale))              \
     K(int64_t, attentionGradScratchFloats, (Heads heads))                                                               \

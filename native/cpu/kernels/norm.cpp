@@ -1,4 +1,4 @@
-// Layer norm over the last dim, column sums. Sums over a row are taken by vector lanes, sums over rows in their order:
+// Layer norm and root-mean-square norm over the last dim, column sums. Sums over a row are taken by vector lanes, sums over rows in their order:
 // neither depends on the number of threads.
 #include <math.h>
 
@@ -25,10 +25,6 @@ INLINE float sumRow(int64_t width, F f) {
         sums[1] += f(x, width - x);
     }
     return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
-
-INLINE Vec loadUpTo(const float* p, int64_t n) {
-    return n == LANES ? load(p) : loadPartial(p, n);
 }
 
 // mean and rstd = 1 / sqrt(variance + eps) of each row; y = (x - mean) rstd gamma + beta.
@@ -89,6 +85,47 @@ void layerNormGradInput(const float* x, const float* dy, const float* gamma, con
     });
 }
 
+// rstd = 1 / sqrt(mean(x^2) + eps) of each row; y = x rstd gamma.
+void rmsNorm(const float* x, const float* gamma, float* y, float* rstd, int64_t rows, int64_t width, float eps) {
+    parallelFor(rows, rows * width, [=](int64_t row) __attribute__((always_inline)) {
+        const float* in = x + row * width;
+        float* out = y + row * width;
+        float squares = sumRow(width, [=](int64_t i, int64_t n) __attribute__((always_inline)) {
+            Vec v = loadUpTo(in + i, n);
+            return v * v;
+        });
+        float r = 1.f / sqrtf(squares / width + eps);
+        rstd[row] = r;
+        auto at = [=](int64_t i, int64_t n) __attribute__((always_inline)) {
+            return loadUpTo(in + i, n) * r * loadUpTo(gamma + i, n);
+        };
+        vectorLoop(
+            0, width, [=](int64_t i) __attribute__((always_inline)) { store(out + i, at(i, LANES)); },
+            [=](int64_t i, int64_t n) __attribute__((always_inline)) { storePartial(out + i, at(i, n), n); });
+    });
+}
+
+// With g = dy gamma: dx = rstd (g - x rstd^2 mean(g x)) + addend.
+void rmsNormGradInput(const float* x, const float* dy, const float* gamma, const float* rstd, const float* addend,
+    float* dx, int64_t rows, int64_t width) {
+    parallelFor(rows, rows * width, [=](int64_t row) __attribute__((always_inline)) {
+        const float *in = x + row * width, *grad = dy + row * width;
+        const float* plus = addend == nullptr ? nullptr : addend + row * width;
+        float* out = dx + row * width;
+        float r = rstd[row];
+        float meanGX = sumRow(width, [=](int64_t i, int64_t n) __attribute__((always_inline)) {
+            return loadUpTo(grad + i, n) * loadUpTo(gamma + i, n) * (loadUpTo(in + i, n) * r);
+        }) / width;
+        auto at = [=](int64_t i, int64_t n) __attribute__((always_inline)) {
+            Vec v = (loadUpTo(grad + i, n) * loadUpTo(gamma + i, n) - loadUpTo(in + i, n) * (r * meanGX)) * r;
+            return plus == nullptr ? v : v + loadUpTo(plus + i, n);
+        };
+        vectorLoop(
+            0, width, [=](int64_t i) __attribute__((always_inline)) { store(out + i, at(i, LANES)); },
+            [=](int64_t i, int64_t n) __attribute__((always_inline)) { storePartial(out + i, at(i, n), n); });
+    });
+}
+
 // Columns are split into blocks that one thread sums from the first row to the last.
 constexpr int64_t BLOCK = 2 * LANES;
 
@@ -115,6 +152,32 @@ void layerNormGradParameters(const float* x, const float* dy, const float* mean,
         for (int64_t i = 0; i < n; i++) {
             dgamma[from + i] = gammas[i] + (addendGamma == nullptr ? 0.f : addendGamma[from + i]);
             dbeta[from + i] = betas[i] + (addendBeta == nullptr ? 0.f : addendBeta[from + i]);
+        }
+    });
+}
+
+// dgamma = sum over rows of dy x rstd + addend.
+void rmsNormGradParameters(const float* x, const float* dy, const float* rstd, const float* addend, float* dgamma,
+    int64_t rows, int64_t width) {
+    parallelFor((width + BLOCK - 1) / BLOCK, rows * width, [=](int64_t block) __attribute__((always_inline)) {
+        int64_t from = block * BLOCK, n = least(BLOCK, width - from);
+        float gammas[BLOCK] = {};
+        auto rowSum = [&](int64_t size) __attribute__((always_inline)) {
+            for (int64_t row = 0; row < rows; row++) {
+                const float *in = x + row * width + from, *grad = dy + row * width + from;
+                float r = rstd[row];
+                for (int64_t i = 0; i < size; i++) {
+                    gammas[i] += grad[i] * (in[i] * r);
+                }
+            }
+        };
+        if (n == BLOCK) {
+            rowSum(BLOCK);
+        } else {
+            rowSum(n);
+        }
+        for (int64_t i = 0; i < n; i++) {
+            dgamma[from + i] = gammas[i] + (addend == nullptr ? 0.f : addend[from + i]);
         }
     });
 }

@@ -58,6 +58,15 @@ INLINE void storePartial(float* p, Vec v, int64_t n) {
     std::memcpy(p, &v, n * sizeof(float));
 }
 
+// The first n <= LANES elements.
+INLINE Vec loadUpTo(const float* p, int64_t n) {
+    return n == LANES ? load(p) : loadPartial(p, n);
+}
+
+INLINE void storeUpTo(float* p, Vec v, int64_t n) {
+    n == LANES ? store(p, v) : storePartial(p, v, n);
+}
+
 INLINE Vec larger(Vec a, Vec b) {
     return a > b ? a : b;
 }
