@@ -59,6 +59,7 @@ public final class CpuBackend implements Backend {
         lookups();
         losses();
         optimizer();
+        CpuLlama.putInto(this);
     }
 
     <T extends Op> void put(Class<T> type, Lowering<T> lowering) {

@@ -127,6 +127,18 @@ public final class CpuNative {
     /** {@code dx = dy silu'(x)}; dx may be dy. */
     public static native void siluGrad(long x, long dy, long dx, long count);
 
+    /** {@code y = gelu(gate) up}, gate and up [width] side by side in each row of x [rows, 2 width]. */
+    public static native void gatedGelu(long x, long y, long rows, long width);
+
+    /** {@code dgate = dy up gelu'(gate), dup = dy gelu(gate)}, side by side in dx [rows, 2 width], which may be x. */
+    public static native void gatedGeluGrad(long x, long dy, long dx, long rows, long width);
+
+    /** {@code y = silu(gate) up}, gate and up [width] side by side in each row of x [rows, 2 width]. */
+    public static native void gatedSilu(long x, long y, long rows, long width);
+
+    /** {@code dgate = dy up silu'(gate), dup = dy silu(gate)}, side by side in dx [rows, 2 width], which may be x. */
+    public static native void gatedSiluGrad(long x, long dy, long dx, long rows, long width);
+
     /** {@code y = a + b}; y may be a or b. */
     public static native void add(long a, long b, long y, long count);
 
@@ -173,6 +185,17 @@ public final class CpuNative {
             long rows,
             long width);
 
+    /** {@code y = x rstd gamma} over rows x [rows, width], {@code rstd = 1/sqrt(mean(x^2) + eps)}; keeps rstd [rows]. */
+    public static native void rmsNorm(long x, long gamma, long y, long rstd, long rows, long width, float eps);
+
+    /** dx [rows, width] of {@link #rmsNorm}, plus addend [rows, width] where not 0; dx may be dy or addend. */
+    public static native void rmsNormGradInput(
+            long x, long dy, long gamma, long rstd, long addend, long dx, long rows, long width);
+
+    /** dgamma [width] of {@link #rmsNorm}, plus its addend where not 0, which may be dgamma. */
+    public static native void rmsNormGradParameters(
+            long x, long dy, long rstd, long addend, long dgamma, long rows, long width);
+
     // ---- attention
 
     /** Bytes of scratch of {@link #attention} for teams up to {@code maxThreads}. */
@@ -205,6 +228,25 @@ public final class CpuNative {
             int hkv,
             int k,
             float scale);
+
+    /**
+     * Rotates the first heads of each row of x [rows, rowWidth] by the row's position, element i of a head with element i +
+     * width / 2 by {@code position frequencies[i]} radians, and copies the rest of the row. y may be x.
+     *
+     * @param positions i32 [rows]
+     * @param frequencies of the width / 2 pairs of a head, in radians per position
+     * @param backwards rotates by the negative angles
+     */
+    public static native void rotary(
+            long x,
+            long positions,
+            double[] frequencies,
+            long y,
+            long rows,
+            long heads,
+            long width,
+            long rowWidth,
+            boolean backwards);
 
     /**
      * Attention of T new tokens per row over that row's cache: stores the new keys and values at positions

@@ -10,7 +10,12 @@ import java.util.List;
  * Causal attention over a fused projection. qkv [B, T, (H + 2 G) K] holds the heads of q, then of k, then of v; G key/value heads
  * serve H query heads (arXiv:2305.13245), G = H is multi-head attention.
  */
-public sealed interface Attention extends Op {
+public sealed interface Attention extends Op
+        permits Attention.CausalAttention,
+                Attention.CausalAttentionGrad,
+                Attention.CachedAttention,
+                Rotary,
+                Rotary.RotaryGrad {
 
     /**
      * @param heads H, query heads on this rank
@@ -34,7 +39,7 @@ public sealed interface Attention extends Op {
         }
 
         void check(TensorType qkv) {
-            Rules.dtype("qkv", qkv, DType.F32);
+            Rules.floating("qkv", qkv);
             Rules.require(
                     qkv.shape().rank() == 3 && qkv.shape().width() == fused(),
                     "qkv " + qkv + " must be [B, T, " + fused() + "] for " + this);

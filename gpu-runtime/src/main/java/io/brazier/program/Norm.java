@@ -194,4 +194,153 @@ public sealed interface Norm extends Op {
             return List.of(dgamma, dbeta);
         }
     }
+
+    /**
+     * y = x rstd gamma, rstd = 1 / sqrt(mean(x^2) + epsilon) (arXiv:1910.07467). x [..., D], gamma [D] -> y [..., D], rstd f32
+     * [...]. Rows must be whole; gamma is R where x is sharded. Backward keeps x, rstd.
+     */
+    record RmsNorm(double epsilon) implements Norm {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 2);
+            TensorType x = in.get(0);
+            Rules.floating("x", x);
+            Rules.wholeRows("x", x);
+            Rules.floating("gamma", in.get(1));
+            Rules.shape("gamma", in.get(1), x.shape().width());
+            Rules.weightBeside("gamma", in.get(1), x);
+            return List.of(x, Rules.perRow(x));
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            Value x = g.input(0);
+            Value dy = g.gradient(0);
+            Value rstd = g.output(1);
+            if (g.wants(1)) {
+                Value sum = g.partial(1);
+                g.replace(
+                        1,
+                        (sum == null
+                                        ? g.emit(new RmsNormGradParameters(Operand.ABSENT), x, dy, rstd)
+                                        : g.emit(new RmsNormGradParameters(Operand.PRESENT), x, dy, rstd, sum))
+                                .get(0));
+            }
+            if (g.wants(0)) {
+                Value sum = g.partial(0);
+                Value gamma = g.input(1);
+                g.replace(
+                        0,
+                        (sum == null
+                                        ? g.emit(new RmsNormGradInput(Operand.ABSENT), x, dy, gamma, rstd)
+                                        : g.emit(new RmsNormGradInput(Operand.PRESENT), x, dy, gamma, rstd, sum))
+                                .get(0));
+            }
+        }
+
+        @Override
+        public double flops(List<TensorType> in) {
+            return 4.0 * in.get(0).shape().numElements();
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            int width = (int) types.get(0).shape().width();
+            double[] x = in.get(0);
+            double[] y = new double[x.length];
+            double[] rstd = new double[x.length / width];
+            for (int r = 0; r < rstd.length; r++) {
+                double meanSquare = 0;
+                for (int i = 0; i < width; i++) {
+                    meanSquare += x[r * width + i] * x[r * width + i] / width;
+                }
+                rstd[r] = 1 / Math.sqrt(meanSquare + epsilon);
+                for (int i = 0; i < width; i++) {
+                    y[r * width + i] = x[r * width + i] * rstd[r] * in.get(1)[i];
+                }
+            }
+            return List.of(y, rstd);
+        }
+    }
+
+    /**
+     * dx = rstd (g - xhat mean(g xhat)) (+ addend), with g = dy gamma and xhat = x rstd. Operands x, dy, gamma, rstd, addend like
+     * dx.
+     */
+    record RmsNormGradInput(Operand addend) implements Norm {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 4 + addend.count());
+            Rules.same("the gradient type of x", in.get(0).gradient(), "dy", in.get(1));
+            Rules.weightBeside("gamma", in.get(2), in.get(0));
+            if (addend == Operand.PRESENT) {
+                Rules.same("addend", in.get(4), "dy", in.get(1));
+            }
+            return List.of(in.get(1));
+        }
+
+        @Override
+        public double flops(List<TensorType> in) {
+            return 8.0 * in.get(0).shape().numElements();
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return addend == Operand.PRESENT
+                    ? List.of(Alias.allowed(0, 1), Alias.allowed(0, 4))
+                    : List.of(Alias.allowed(0, 1));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            int width = (int) types.get(0).shape().width();
+            double[] dx = addend == Operand.PRESENT ? in.get(4).clone() : new double[in.get(0).length];
+            for (int r = 0; r < dx.length / width; r++) {
+                double rstd = in.get(3)[r];
+                double meanGx = 0;
+                for (int i = r * width; i < (r + 1) * width; i++) {
+                    meanGx += in.get(1)[i] * in.get(2)[i % width] * in.get(0)[i] * rstd / width;
+                }
+                for (int i = r * width; i < (r + 1) * width; i++) {
+                    dx[i] += rstd * (in.get(1)[i] * in.get(2)[i % width] - in.get(0)[i] * rstd * meanGx);
+                }
+            }
+            return List.of(dx);
+        }
+    }
+
+    /** dgamma = sum over rows of dy x rstd (+ addend), f32. Operands x, dy, rstd, addend [D]. */
+    record RmsNormGradParameters(Operand addend) implements Norm {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 3 + addend.count());
+            TensorType x = in.get(0);
+            TensorType result =
+                    Rules.weightGradient(DType.F32, Shape.of(x.shape().width()), x, in.get(1));
+            if (addend == Operand.PRESENT) {
+                Rules.same("the sum for gamma", in.get(3), "its gradient", result);
+            }
+            return List.of(result);
+        }
+
+        @Override
+        public double flops(List<TensorType> in) {
+            return 3.0 * in.get(0).shape().numElements();
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return addend == Operand.PRESENT ? List.of(Alias.allowed(0, 3)) : List.of();
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            int width = (int) types.get(0).shape().width();
+            double[] dgamma = addend == Operand.PRESENT ? in.get(3).clone() : new double[width];
+            for (int i = 0; i < in.get(0).length; i++) {
+                dgamma[i % width] += in.get(1)[i] * in.get(0)[i] * in.get(2)[i / width];
+            }
+            return List.of(dgamma);
+        }
+    }
 }

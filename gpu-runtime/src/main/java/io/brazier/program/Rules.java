@@ -73,10 +73,10 @@ final class Rules {
         return result;
     }
 
-    /** The type with the innermost dim dropped, for per-row statistics. */
+    /** The type with the innermost dim dropped, in f32, for per-row statistics. */
     static TensorType perRow(TensorType type) {
         List<Long> dims = type.shape().dims();
         Shape rows = dims.size() == 1 ? Shape.of(1) : new Shape(dims.subList(0, dims.size() - 1));
-        return new TensorType(type.dtype(), rows, type.placements());
+        return new TensorType(DType.F32, rows, type.placements());
     }
 }

@@ -18,6 +18,7 @@ import io.brazier.program.Norm;
 import io.brazier.program.Op;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
+import io.brazier.program.Rotary;
 import io.brazier.program.Value;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -49,6 +50,8 @@ class GradientTest {
                 || op instanceof Elementwise.Scale
                 || op instanceof Elementwise.Dropout
                 || op instanceof Norm.LayerNorm
+                || op instanceof Norm.RmsNorm
+                || op instanceof Rotary
                 || op instanceof Attention.CausalAttention
                 || op instanceof Lookup.Embedding
                 || op instanceof Loss.CrossEntropy;

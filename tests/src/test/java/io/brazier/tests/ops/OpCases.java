@@ -50,6 +50,7 @@ final class OpCases {
         losses(cases);
         optimizer(cases);
         collectives(cases);
+        LlamaOpCases.addTo(cases);
         return cases;
     }
 
