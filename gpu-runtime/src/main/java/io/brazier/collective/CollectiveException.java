@@ -54,6 +54,11 @@ public class CollectiveException extends RuntimeException {
         return new CollectiveException(category, what, this);
     }
 
+    /** The same failure with the name of what it happened in. */
+    CollectiveException in(String where) {
+        return new CollectiveException(category, where + ": " + what, this);
+    }
+
     public Category category() {
         return category;
     }

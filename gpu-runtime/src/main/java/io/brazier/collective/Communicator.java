@@ -56,10 +56,23 @@ public interface Communicator extends AutoCloseable {
      */
     void abort(String reason);
 
-    /** Payload bytes given to peers so far. */
+    /**
+     * A communicator of some of this one's ranks, this rank among them; blocks until all members have called. Every member calls it
+     * with equal arguments and, among the groups it is a member of, in one order that all ranks follow; others do not call. A
+     * group has its own thread and order of calls, so calls on different groups never wait for each other. A failure or
+     * {@link #abort} of one ends all: this communicator and all its groups on all its ranks.
+     *
+     * @param name unlike this rank's other groups, for errors
+     * @param ranks of this communicator; rank ranks[r] becomes rank r of the group
+     * @throws IllegalArgumentException when the name is taken, or ranks holds no subset with this rank
+     * @throws CollectiveException when members call different things or do not come
+     */
+    Communicator group(String name, int... ranks);
+
+    /** Payload bytes given to peers so far, in this communicator and its groups. */
     long bytesSent();
 
-    /** Finishes what was called, then lets the peers go. Peers that still wait for this rank see it lost. */
+    /** Closes the groups, finishes what was called, then lets the peers go. Peers that still wait for this rank see it lost. */
     @Override
     void close();
 }

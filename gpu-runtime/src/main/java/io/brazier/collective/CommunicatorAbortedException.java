@@ -16,4 +16,9 @@ public final class CommunicatorAbortedException extends CollectiveException {
     CollectiveException again() {
         return new CommunicatorAbortedException(what(), this);
     }
+
+    @Override
+    CollectiveException in(String where) {
+        return new CommunicatorAbortedException(where + ": " + what(), this);
+    }
 }

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.channels.ServerSocketChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -19,15 +20,25 @@ public final class CommunicatorServer implements AutoCloseable {
 
     private final long generation;
     private final Secret secret;
+    private final Path localDirectory;
+    private final InetAddress bindAddress;
     private final Transport transport;
     private final ServerSocketChannel listener;
     private final Endpoint endpoint;
     private Rendezvous rendezvous;
 
     private CommunicatorServer(
-            long generation, Secret secret, Transport transport, ServerSocketChannel listener, Endpoint endpoint) {
+            long generation,
+            Secret secret,
+            Path localDirectory,
+            InetAddress bindAddress,
+            Transport transport,
+            ServerSocketChannel listener,
+            Endpoint endpoint) {
         this.generation = generation;
         this.secret = secret;
+        this.localDirectory = localDirectory;
+        this.bindAddress = bindAddress;
         this.transport = transport;
         this.listener = listener;
         this.endpoint = endpoint;
@@ -48,7 +59,11 @@ public final class CommunicatorServer implements AutoCloseable {
             throw new IllegalArgumentException("the collectives would listen on every address (" + bindAddress
                     + "): give this process's own address");
         }
-        Secret key = new Secret(secret);
+        return open(generation, new Secret(secret), localDirectory, bindAddress, transport);
+    }
+
+    private static CommunicatorServer open(
+            long generation, Secret secret, Path localDirectory, InetAddress bindAddress, Transport transport) {
         ServerSocketChannel listener = null;
         try {
             listener = ServerSocketChannel.open();
@@ -60,7 +75,8 @@ public final class CommunicatorServer implements AutoCloseable {
                     directory.newFile().toString(),
                     bindAddress.getHostAddress(),
                     port);
-            return new CommunicatorServer(generation, key, transport, listener, endpoint);
+            return new CommunicatorServer(
+                    generation, secret, localDirectory, bindAddress, transport, listener, endpoint);
         } catch (IOException e) {
             closeQuietly(listener);
             throw new CollectiveException(
@@ -97,6 +113,11 @@ public final class CommunicatorServer implements AutoCloseable {
             throw new IllegalArgumentException("rank " + rank + " of " + endpoints.size()
                     + " endpoints is not this process: give its index in the list, and connect once");
         }
+        Family family = new Family();
+        return connect(rank, endpoints, deadline, new Lineage(generation, null, family, groups(family, deadline)));
+    }
+
+    private LinkCommunicator connect(int rank, List<Endpoint> endpoints, Duration deadline, Lineage lineage) {
         int size = endpoints.size();
         boolean[] shared = new boolean[size];
         for (int peer = 0; peer < size; peer++) {
@@ -118,7 +139,7 @@ public final class CommunicatorServer implements AutoCloseable {
             Watch watch = new Watch(listener, secret, generation, rank, meeting);
             meeting.watch(watch);
             watch.start();
-            return new Joining(rank, endpoints, deadline, meeting, watch).join(secret, generation);
+            return new Joining(rank, endpoints, deadline, meeting, watch).join(secret, lineage);
         } catch (IOException e) {
             meeting.cancel("rank " + rank + " failed: " + e.getMessage());
             closeQuietly(listener);
@@ -131,6 +152,37 @@ public final class CommunicatorServer implements AutoCloseable {
             meeting.cancel(e.getMessage());
             throw e;
         }
+    }
+
+    /** Groups meet as their communicator did, each behind a port and with a secret of its own. */
+    private Grouping groups(Family family, Duration deadline) {
+        return group -> {
+            CommunicatorServer server = open(
+                    generation,
+                    secret.derive("group", group.toString().getBytes(StandardCharsets.UTF_8)),
+                    localDirectory,
+                    bindAddress,
+                    transport);
+            return new Grouping.Formation() {
+                @Override
+                public String endpoint() {
+                    return server.endpoint.encode();
+                }
+
+                @Override
+                public LinkCommunicator connect(int rank, List<String> endpoints) {
+                    List<Endpoint> places =
+                            endpoints.stream().map(Endpoint::decode).toList();
+                    Lineage lineage = new Lineage(generation, group, family, server.groups(family, deadline));
+                    return server.connect(rank, places, deadline, lineage);
+                }
+
+                @Override
+                public void close() {
+                    server.close();
+                }
+            };
+        };
     }
 
     /** Gives up a group that has not formed; a communicator that was made lives on. */

@@ -39,18 +39,18 @@ final class Joining {
         this.inboxes = new Inbox[endpoints.size()];
     }
 
-    Communicator join(Secret secret, long generation) throws IOException, InterruptedException {
+    LinkCommunicator join(Secret secret, Lineage lineage) throws IOException, InterruptedException {
         Path file = Path.of(endpoints.get(rank).sharedFile());
         Selector selector = null;
         Link[] links = new Link[endpoints.size()];
         try {
             inboxes[rank] = sharedPeers.length == 0 ? Inbox.anonymous(0) : Inbox.create(file, sharedPeers.length);
-            connect(secret, generation);
+            connect(secret, lineage.generation());
             shareMemory();
             boolean sockets = sharedPeers.length < endpoints.size() - 1;
             selector = sockets ? Selector.open() : null;
             makeLinks(links, selector);
-            return start(links, selector, generation);
+            return start(links, selector, lineage);
         } catch (IOException | InterruptedException | RuntimeException e) {
             for (int peer = 0; peer < links.length; peer++) {
                 if (links[peer] != null) {
@@ -121,14 +121,18 @@ final class Joining {
         }
     }
 
-    private Communicator start(Link[] links, Selector selector, long generation) {
+    private LinkCommunicator start(Link[] links, Selector selector, Lineage lineage) {
         Waiter waiter = new Waiter(inboxes[rank].doorbell(), selector, sharedPeers.length > 0);
         Progress progress = new Progress(rank, links, waiter, deadline);
-        Worker worker = new Worker(progress, waiter, meeting, inboxes[rank]::unmap);
+        Worker worker = new Worker(progress, waiter, meeting, lineage, inboxes[rank]::unmap);
         meeting.tell(new Rendezvous.Links() {
             @Override
             public void fail(CollectiveException cause) {
-                worker.fail(cause);
+                if (cause.category() == CollectiveException.Category.ABORTED) {
+                    worker.end(cause);
+                } else {
+                    worker.fail(cause);
+                }
             }
 
             @Override
@@ -137,6 +141,6 @@ final class Joining {
                 waiter.wake();
             }
         });
-        return new LinkCommunicator(progress, worker, generation);
+        return new LinkCommunicator(progress, worker, lineage);
     }
 }

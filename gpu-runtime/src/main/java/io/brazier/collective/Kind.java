@@ -10,7 +10,8 @@ enum Kind {
     ALL_TO_ALL("allToAll"),
     GATHER_LENGTHS("allGatherBytes (lengths)"),
     GATHER_BYTES("allGatherBytes"),
-    BARRIER("barrier");
+    BARRIER("barrier"),
+    GROUP("group");
 
     private static final Kind[] VALUES = values();
 

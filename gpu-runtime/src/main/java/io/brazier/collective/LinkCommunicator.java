@@ -16,18 +16,21 @@ final class LinkCommunicator implements Communicator {
 
     private final Progress progress;
     private final Worker worker;
-    private final long generation;
+    private final Lineage lineage;
     private final AtomicLong bytesSent = new AtomicLong();
     private final long[] sendSequence;
     private final long[] receiveSequence;
-    private long groupSequence;
+    private long collectiveSequence;
+    private final Subgroups groups;
 
-    LinkCommunicator(Progress progress, Worker worker, long generation) {
+    LinkCommunicator(Progress progress, Worker worker, Lineage lineage) {
         this.progress = progress;
         this.worker = worker;
-        this.generation = generation;
+        this.lineage = lineage;
         this.sendSequence = new long[progress.size()];
         this.receiveSequence = new long[progress.size()];
+        this.groups = new Subgroups(this, lineage, progress.deadline());
+        lineage.family().add(worker);
     }
 
     @Override
@@ -66,7 +69,7 @@ final class LinkCommunicator implements Communicator {
 
     private Work sliced(Kind kind, long address, long count, Consumer<SlicedSum> action) {
         requireNotNegative("count", count);
-        return group(kind, Math.multiplyExact(count, (long) Float.BYTES), 0, call -> {
+        return collective(kind, Math.multiplyExact(count, (long) Float.BYTES), 0, call -> {
             if (size() > 1) {
                 SlicedSum sum = new SlicedSum(progress, call, address, count);
                 action.accept(sum);
@@ -81,7 +84,7 @@ final class LinkCommunicator implements Communicator {
         if (root < 0 || root >= size()) {
             throw new IllegalArgumentException("root " + root + " is none of the ranks 0 to " + (size() - 1));
         }
-        return group(Kind.BROADCAST, bytes, root, call -> {
+        return collective(Kind.BROADCAST, bytes, root, call -> {
             long[] send = new long[size()];
             long[] receive = new long[size()];
             Arrays.fill(send, rank() == root ? bytes : 0);
@@ -102,7 +105,7 @@ final class LinkCommunicator implements Communicator {
         }
         Arrays.stream(send).forEach(bytes -> requireNotNegative("sendBytes", bytes));
         Arrays.stream(receive).forEach(bytes -> requireNotNegative("receiveBytes", bytes));
-        return group(Kind.ALL_TO_ALL, 0, 0, call -> {
+        return collective(Kind.ALL_TO_ALL, 0, 0, call -> {
             long[] sendOffsets = offsets(send);
             long[] receiveOffsets = offsets(receive);
             SharedMemory.copy(receiveAddress + receiveOffsets[rank()], sendAddress + sendOffsets[rank()], send[rank()]);
@@ -148,22 +151,30 @@ final class LinkCommunicator implements Communicator {
 
     @Override
     public Work send(long address, long bytes, int peer) {
-        return pair(address, bytes, peer, sendSequence);
+        return send(Kind.SEND, address, bytes, peer);
     }
 
     @Override
     public Work receive(long address, long bytes, int peer) {
-        return pair(address, bytes, peer, receiveSequence);
+        return receive(Kind.SEND, address, bytes, peer);
     }
 
-    private Work pair(long address, long bytes, int peer, long[] sequences) {
+    Work send(Kind kind, long address, long bytes, int peer) {
+        return pair(kind, address, bytes, peer, sendSequence);
+    }
+
+    Work receive(Kind kind, long address, long bytes, int peer) {
+        return pair(kind, address, bytes, peer, receiveSequence);
+    }
+
+    private Work pair(Kind kind, long address, long bytes, int peer, long[] sequences) {
         requireNotNegative("bytes", bytes);
         if (peer < 0 || peer >= size() || peer == rank()) {
             throw new IllegalArgumentException(
                     "peer " + peer + " of rank " + rank() + " is no other rank of 0 to " + (size() - 1));
         }
         synchronized (this) {
-            Call call = new Call(Kind.SEND, generation, sequences[peer]++, bytes, 0);
+            Call call = new Call(kind, lineage.generation(), sequences[peer]++, bytes, 0);
             Link link = progress.link(peer);
             if (sequences == receiveSequence) {
                 return worker.enqueue(call, Transfer.receive(link, rank(), peer, call, address, bytes));
@@ -181,7 +192,7 @@ final class LinkCommunicator implements Communicator {
         lengths.putInt(Integer.BYTES * size(), own.length);
         long[] four = new long[size()];
         Arrays.fill(four, Integer.BYTES);
-        group(Kind.GATHER_LENGTHS, Integer.BYTES, 0, call -> {
+        collective(Kind.GATHER_LENGTHS, Integer.BYTES, 0, call -> {
                     long address = SharedMemory.address(lengths);
                     long[] ownOffset = new long[size()];
                     Arrays.fill(ownOffset, (long) Integer.BYTES * size());
@@ -205,7 +216,7 @@ final class LinkCommunicator implements Communicator {
         long[] begin = offsets(sizes);
         ByteBuffer all = ByteBuffer.allocateDirect(Math.max(1, total));
         all.put((int) begin[rank()], own);
-        group(Kind.GATHER_BYTES, 0, 0, call -> {
+        collective(Kind.GATHER_BYTES, 0, 0, call -> {
                     long address = SharedMemory.address(all);
                     long[] send = new long[size()];
                     long[] sendOffsets = new long[size()];
@@ -225,7 +236,7 @@ final class LinkCommunicator implements Communicator {
     @Override
     public void barrier() {
         long[] none = new long[size()];
-        group(Kind.BARRIER, 0, 0, call -> exchange(call, 0, none, none, 0, none, none))
+        collective(Kind.BARRIER, 0, 0, call -> exchange(call, 0, none, none, 0, none, none))
                 .await();
     }
 
@@ -235,8 +246,8 @@ final class LinkCommunicator implements Communicator {
         }
     }
 
-    private synchronized Work group(Kind kind, long bytes, int detail, Consumer<Call> body) {
-        Call call = new Call(kind, generation, groupSequence++, bytes, detail);
+    private synchronized Work collective(Kind kind, long bytes, int detail, Consumer<Call> body) {
+        Call call = new Call(kind, lineage.generation(), collectiveSequence++, bytes, detail);
         return worker.enqueue(call, () -> body.accept(call));
     }
 
@@ -245,13 +256,25 @@ final class LinkCommunicator implements Communicator {
         worker.fail(new CommunicatorAbortedException(reason + " (rank " + rank() + ")"));
     }
 
+    /** Ends all; returns the first cause. */
+    CollectiveException fail(CollectiveException cause) {
+        worker.fail(cause);
+        return progress.failure();
+    }
+
+    @Override
+    public Communicator group(String name, int... ranks) {
+        return groups.form(Membership.of(name, ranks, rank(), size()));
+    }
+
     @Override
     public long bytesSent() {
-        return bytesSent.get();
+        return bytesSent.get() + groups.bytesSent();
     }
 
     @Override
     public void close() {
+        groups.close();
         worker.close();
     }
 }

@@ -34,6 +34,10 @@ final class Progress {
         return links.length;
     }
 
+    Duration deadline() {
+        return deadline;
+    }
+
     Link link(int peer) {
         return links[peer];
     }

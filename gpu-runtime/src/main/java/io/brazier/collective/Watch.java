@@ -115,7 +115,8 @@ final class Watch {
     private void run() {
         try {
             while (!stopped) {
-                selector.select(this::handle, TICK_MILLIS);
+                // Without strangers nothing has a term, so that idle groups cost nothing.
+                selector.select(this::handle, listening ? TICK_MILLIS : 0);
                 register();
                 dropLate();
                 if (!listening && listener.isOpen()) {

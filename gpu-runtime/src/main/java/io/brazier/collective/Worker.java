@@ -25,18 +25,20 @@ final class Worker {
     private final Progress progress;
     private final Waiter waiter;
     private final Control control;
+    private final Lineage lineage;
     private final Runnable release;
     private final LinkedBlockingQueue<Task> queue = new LinkedBlockingQueue<>();
     private final Thread thread;
     private boolean closed;
 
     /** @param release frees the memory of the doorbell, after all else is closed */
-    Worker(Progress progress, Waiter waiter, Control control, Runnable release) {
+    Worker(Progress progress, Waiter waiter, Control control, Lineage lineage, Runnable release) {
         this.progress = progress;
         this.waiter = waiter;
         this.control = control;
+        this.lineage = lineage;
         this.release = release;
-        this.thread = new Thread(this::run, "brazier-collective-" + progress.rank());
+        this.thread = new Thread(this::run, lineage.threadName(progress.rank()));
         thread.setDaemon(true);
         thread.start();
     }
@@ -97,17 +99,24 @@ final class Worker {
 
     private synchronized Work enqueue(Task task) {
         if (closed) {
-            throw new IllegalStateException(task.call + " on rank " + progress.rank() + " comes after close");
+            throw new IllegalStateException(
+                    thread.getName() + ": " + task.call + " on rank " + progress.rank() + " comes after close");
         }
         queue.add(task);
         waiter.wake();
         return task;
     }
 
-    /** Ends everything here and on the peers. Any thread. */
+    /** Ends everything here and on the peers, for a cause that lies in this communicator. Any thread. */
     void fail(CollectiveException cause) {
+        end(lineage.named(cause));
+    }
+
+    /** As {@link #fail}, for a cause from elsewhere, which says where from. */
+    void end(CollectiveException cause) {
         if (progress.fail(cause)) {
             control.abort(cause.what());
+            lineage.family().fail(cause);
         }
     }
 

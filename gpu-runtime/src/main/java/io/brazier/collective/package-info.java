@@ -9,6 +9,10 @@
  * transport nor on placement nor on how a buffer is cut. The price: between two hosts with k ranks each, k times the bytes of a
  * ring cross the network.
  *
+ * <p>A group is a communicator of its own, with its own thread, links and numbering of calls, so that a rank's groups never wait for
+ * each other. Members invite each other over the communicator the group is made from and then meet as processes did at first. A
+ * communicator and its groups fail together: what one rank of one group finds out, all ranks hear.
+ *
  * <p>What is protected: a connection is admitted by mutual HMAC-SHA256 over fresh nonces, rank, peer, purpose and generation. On
  * TCP, headers have an HMAC-SHA256 and payloads a keyed universal digest under one, both cut to 128 bits and bound to the frame's
  * number: altered, replayed or reordered frames end the group. Nothing is encrypted: who can read the network reads gradients and
