@@ -45,11 +45,16 @@ public record Mesh(int dp, int pp, int cp, int ep, int tp) {
         if (rank < 0 || rank >= worldSize()) {
             throw new IllegalArgumentException("rank " + rank + " is not one of the " + worldSize() + " of " + this);
         }
+        return rank / stride(axis) % size(axis);
+    }
+
+    /** Distance of neighbours along an axis. */
+    private int stride(Axis axis) {
         int stride = 1;
         for (int x = Axis.values().length - 1; x > axis.ordinal(); x--) {
             stride *= size(Axis.values()[x]);
         }
-        return rank / stride % size(axis);
+        return stride;
     }
 
     /** Number of ranks of a group. */
@@ -61,13 +66,15 @@ public record Mesh(int dp, int pp, int cp, int ep, int tp) {
 
     /** Members of a rank's group, in rank order. */
     public List<Integer> members(int rank, Group group) {
-        return IntStream.range(0, worldSize())
-                .filter(other -> Arrays.stream(Axis.values())
-                        .allMatch(axis -> group.axes().contains(axis)
-                                ? !group.pipelineEnds() || coordinate(other, axis) % (size(axis) - 1) == 0
-                                : coordinate(other, axis) == coordinate(rank, axis)))
-                .boxed()
-                .toList();
+        List<Integer> members = List.of(rank);
+        for (Axis axis : group.axes()) {
+            int step = group.pipelineEnds() ? Math.max(1, pp - 1) : 1;
+            members = members.stream()
+                    .flatMap(m -> IntStream.iterate(0, x -> x < size(axis), x -> x + step)
+                            .mapToObj(x -> m + (x - coordinate(rank, axis)) * stride(axis)))
+                    .toList();
+        }
+        return members;
     }
 
     /** Place of a rank among the members of its group. */
