@@ -1,0 +1,123 @@
+package io.brazier.sim;
+
+import io.brazier.plan.RankPlan;
+import io.brazier.plan.RankPlan.Launch;
+import io.brazier.plan.Segment;
+import io.brazier.program.Collective;
+import io.brazier.program.Instruction;
+import io.brazier.program.Value;
+import io.brazier.sim.CollectiveCost.Span;
+import io.brazier.sim.Task.Compute;
+import io.brazier.sim.Task.Meeting;
+import io.brazier.sim.Task.Start;
+import io.brazier.sim.Task.Wait;
+import io.brazier.tensor.Axis;
+import io.brazier.tensor.Group;
+import io.brazier.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** The tasks of one stage's plan. An instruction is priced once for each segment, whatever the number of micro-batches. */
+final class StageTasks {
+    private final RankPlan plan;
+    private final OpCost ops;
+    private final CollectiveCost collectives;
+    private final Map<Group, Span> spans = new HashMap<>();
+    private final Map<String, Integer> meetings = new HashMap<>();
+    private final Map<String, List<Task>> segments = new HashMap<>();
+    private final List<Task> tasks = new ArrayList<>();
+
+    private StageTasks(RankPlan plan, OpCost ops, CollectiveCost collectives) {
+        this.plan = plan;
+        this.ops = ops;
+        this.collectives = collectives;
+    }
+
+    static List<Task> of(RankPlan plan, OpCost ops, CollectiveCost collectives) {
+        StageTasks stage = new StageTasks(plan, ops, collectives);
+        plan.schedule().forEach(stage::launch);
+        return stage.tasks;
+    }
+
+    private void launch(Launch launch) {
+        tasks.add(new Task.Launch(launch.toString()));
+        for (Task task : segments.computeIfAbsent(launch.segment(), this::price)) {
+            tasks.add(task instanceof Start start && start.meeting() != null ? numbered(start) : task);
+        }
+    }
+
+    /** The n-th meeting of a group is the n-th on all its members. */
+    private Start numbered(Start start) {
+        String link = start.meeting().link();
+        String key = link + " #" + meetings.merge(link, 1, Integer::sum);
+        Meeting meeting = new Meeting(key, link, start.meeting().numMembers());
+        return new Start(start.token(), start.name(), start.stream(), start.seconds(), meeting);
+    }
+
+    private List<Task> price(String name) {
+        Segment segment = plan.segments().get(name);
+        List<Task> priced = new ArrayList<>();
+        for (Instruction i : segment.program().instructions()) {
+            if (!(i.op() instanceof Collective c)) {
+                double seconds = ops.seconds(i);
+                if (seconds > 0) {
+                    priced.add(new Compute(i.op().mnemonic() + " " + i.path(), seconds));
+                }
+            } else if (plan.mesh().size(c.group()) > 1) {
+                communicate(priced, i, c);
+            }
+        }
+        return priced;
+    }
+
+    private void communicate(List<Task> priced, Instruction i, Collective op) {
+        if (op instanceof Collective.Replicate) {
+            return;
+        }
+        if (op instanceof Collective.Wait) {
+            priced.add(new Wait(token(i.inputs().get(0))));
+            return;
+        }
+        Collective inner = op instanceof Collective.Start s ? s.collective() : op;
+        Group group = inner.group();
+        String token = token(i.outputs().get(0));
+        Meeting meeting = group.axes().contains(Axis.PP)
+                ? new Meeting("", group.toString(), plan.mesh().size(group.pipelineEnds() ? group : Group.of(Axis.PP)))
+                : null;
+        String name = inner.mnemonic() + " " + i.path();
+        priced.add(new Start(token, name, group.toString(), seconds(inner, i), meeting));
+        if (inner == op) {
+            priced.add(new Wait(token));
+        }
+    }
+
+    private static String token(Value v) {
+        return Integer.toString(v.id());
+    }
+
+    private double seconds(Collective op, Instruction i) {
+        Span span = spans.computeIfAbsent(
+                op.group(), g -> collectives.span(plan.mesh().members(plan.rank(), g)));
+        double in = bytes(i.inputTypes());
+        double out = bytes(i.outputs().stream().map(Value::type).toList());
+        if (op instanceof Collective.AllReduce) {
+            return collectives.allReduce(span, in);
+        }
+        if (op instanceof Collective.AllGather || op instanceof Collective.GatherWeights) {
+            return collectives.allGather(span, out);
+        }
+        if (op instanceof Collective.ReduceScatter || op instanceof Collective.ScatterGradients) {
+            return collectives.reduceScatter(span, in);
+        }
+        if (op instanceof Collective.AllToAll) {
+            return collectives.allToAll(span, in);
+        }
+        throw new AssertionError("the clock has no price for " + op.mnemonic());
+    }
+
+    private static double bytes(List<TensorType> types) {
+        return types.stream().mapToDouble(TensorType::bytes).sum();
+    }
+}

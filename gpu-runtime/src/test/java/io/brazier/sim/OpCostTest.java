@@ -1,0 +1,89 @@
+package io.brazier.sim;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.brazier.program.Attention.CausalAttention;
+import io.brazier.program.Attention.Heads;
+import io.brazier.program.Elementwise.Activate;
+import io.brazier.program.Elementwise.Function;
+import io.brazier.program.Instruction;
+import io.brazier.program.Op;
+import io.brazier.program.Program;
+import io.brazier.program.ProgramBuilder;
+import io.brazier.program.Value;
+import io.brazier.tensor.DType;
+import io.brazier.tensor.TensorType;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class OpCostTest {
+    private static final Hardware A100 = Hardware.named("a100");
+    private static final Hardware H100 = Hardware.named("h100");
+
+    private static double rate(Hardware hardware, long rows, long columns, long contracted) {
+        double flops = 2.0 * rows * columns * contracted;
+        return flops
+                / new OpCost(hardware).productSeconds(DType.BF16, rows, columns, contracted)
+                / hardware.peak(DType.BF16);
+    }
+
+    private static Instruction instruction(Op op, TensorType x) {
+        ProgramBuilder p = new ProgramBuilder("one");
+        List<Value> out = p.applyAll("op", op, p.input("x", x));
+        Program program = p.build(out);
+        return program.instructions().get(0);
+    }
+
+    @Test
+    void largeProductsReachTheSustainedPeakAndNoMore() {
+        for (Hardware hardware : List.of(A100, H100)) {
+            // Whole waves of the largest tile: 108 and 132 processors.
+            double rate = rate(hardware, 256 * 108, 256 * 132, 16384);
+            double sustained = hardware.products().peakFraction();
+            assertTrue(rate <= sustained && rate > 0.95 * sustained, hardware.name() + " " + rate);
+        }
+    }
+
+    @Test
+    void aTileTooManyCostsAWave() {
+        // 108 tiles of 256 x 128 are one wave on 108 multiprocessors.
+        double one = new OpCost(A100).productSeconds(DType.BF16, 256 * 12, 128 * 9, 8192);
+        double two = new OpCost(A100).productSeconds(DType.BF16, 256 * 12, 128 * 9 + 128, 8192);
+        assertTrue(two > 1.1 * one, one + " " + two);
+        double padded = new OpCost(A100).productSeconds(DType.BF16, 256 * 12 - 1, 128 * 9, 8192);
+        assertEquals(one, padded, 1e-12);
+    }
+
+    @Test
+    void shortContractionsPayForTheirFill() {
+        double last = 0;
+        for (int contracted = 64; contracted <= 16384; contracted *= 2) {
+            double rate = rate(A100, 4096, 4096, contracted);
+            assertTrue(rate > last, contracted + " " + rate);
+            last = rate;
+        }
+    }
+
+    @Test
+    void fewTilesAreSplitAlongTheContraction() {
+        // Without splits a single tile would leave 107 of 108 multiprocessors idle.
+        assertTrue(rate(A100, 256, 128, 65536) > 3.0 / 108);
+    }
+
+    @Test
+    void elementwiseOpsTakeTheTimeOfTheirBytes() {
+        TensorType x = TensorType.of(DType.F32, 4096, 8192);
+        double seconds = new OpCost(A100).seconds(instruction(new Activate(Function.GELU_TANH), x));
+        double stream = 2 * 4096.0 * 8192 * 4 / (2039e9 * 0.87);
+        assertEquals(stream + A100.kernelSeconds(), seconds, 1e-9);
+    }
+
+    @Test
+    void attentionPaysForTheHalvesOfItsDiagonalBlocks() {
+        Instruction i = instruction(
+                new CausalAttention(new Heads(8, 8, 128, 0.1)), TensorType.of(DType.F32, 2, 2048, 3 * 8 * 128));
+        double fraction = 0.73 * 2048 / (2048 + 128);
+        assertEquals(i.flops() / (156e12 * fraction) + A100.kernelSeconds(), new OpCost(A100).seconds(i), 1e-9);
+    }
+}

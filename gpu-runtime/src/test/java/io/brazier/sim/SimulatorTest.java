@@ -1,0 +1,106 @@
+package io.brazier.sim;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.brazier.checkpoint.Json;
+import io.brazier.nn.Gpt;
+import io.brazier.nn.GptConfig;
+import io.brazier.plan.RankPlan;
+import io.brazier.plan.TrainingPlan;
+import io.brazier.sim.Simulator.Workload;
+import io.brazier.tensor.Mesh;
+import java.io.ByteArrayOutputStream;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** Real plans on the clock. */
+class SimulatorTest {
+    private static final Hardware A100 = Hardware.named("a100");
+    private static final GptConfig MODEL = GptConfig.of(50257, 1024, 4, 16, 1024);
+    private static final int ROWS = 4;
+
+    private static RankPlan plan(int dp, int numMicroBatches) {
+        TrainingPlan.Request request =
+                new TrainingPlan.Request(new Gpt(MODEL), Mesh.dataParallel(dp), 0, ROWS, numMicroBatches, 1024, 0, 0.1);
+        return TrainingPlan.make(request, i -> 0).plan();
+    }
+
+    private static SimulationReport simulate(int dp, int numMicroBatches) {
+        long tokens = (long) dp * numMicroBatches * ROWS * 1024;
+        Workload workload = new Workload(tokens, tokens * MODEL.trainingFlopsPerToken(1024));
+        return Simulator.simulate(List.of(plan(dp, numMicroBatches)), A100, workload);
+    }
+
+    @Test
+    void oneRankComputesAndNothingElse() {
+        SimulationReport r = simulate(1, 1);
+        SimulationReport.Stage s = r.stages().get(0);
+        assertEquals(r.stepSeconds(), s.computeSeconds(), 1e-12);
+        assertEquals(List.of(), List.copyOf(s.communication().keySet()));
+        assertEquals(0, r.bubbleShare(), 1e-12);
+        assertEquals(ROWS * 1024 / r.stepSeconds(), r.tokensPerSecond(), 1e-6);
+        assertTrue(r.modelFlopsUtilization() > 0.1 && r.modelFlopsUtilization() < 0.87, r.toString());
+        assertEquals(plan(1, 1).totalBytes(), s.memoryBytes());
+    }
+
+    /** What does not hide behind backward, and what communication takes from compute, lengthens the step. */
+    @Test
+    void gradientsTravelBehindBackward() {
+        SimulationReport alone = simulate(1, 1);
+        SimulationReport eight = simulate(8, 1);
+        SimulationReport.Stage s = eight.stages().get(0);
+        SimulationReport.Communication dp = s.communication().get("dp");
+        assertTrue(dp.overlapped() > 0, eight.toString());
+        assertEquals(
+                alone.stepSeconds() + dp.exposed() + s.slowdownSeconds(), eight.stepSeconds(), 1e-9, eight.toString());
+        double bytes = MODEL.numParameters() * 4.0;
+        double atLeast = 2 * 7 / 8.0 * bytes / (300e9 * 0.783);
+        assertTrue(dp.total() > atLeast && dp.total() < 1.2 * atLeast + 0.002, dp + " against " + atLeast);
+    }
+
+    @Test
+    void gradientsTravelOnceAStep() {
+        double once = simulate(8, 1).stages().get(0).communication().get("dp").total();
+        double four = simulate(8, 4).stages().get(0).communication().get("dp").total();
+        assertEquals(once, four, 1e-9);
+    }
+
+    @Test
+    void theTraceIsWhatChromeReads() {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        try (ChromeTrace trace = new ChromeTrace(out)) {
+            Simulator.simulate(List.of(plan(2, 2)), A100, new Workload(1, 1), trace);
+        }
+        JsonNode events = Json.parse("trace", out.toByteArray()).get("traceEvents");
+        double compute = 0;
+        int launches = 0;
+        for (JsonNode event : events) {
+            boolean named = event.get("ph").asText().equals("M");
+            launches += event.get("name").asText().startsWith("forward(") ? 1 : 0;
+            compute += !named && event.get("name").asText().startsWith("mat_mul ")
+                    ? event.get("dur").asDouble()
+                    : 0;
+        }
+        assertEquals(2, launches);
+        assertTrue(compute > 0);
+    }
+
+    @Test
+    void theReportIsTextAndJson() {
+        SimulationReport r = simulate(2, 1);
+        assertTrue(r.toString().contains("weights"), r.toString());
+        assertEquals(r.stepSeconds(), r.json().get("stepSeconds").asDouble());
+        assertEquals(2, r.json().get("numRanks").asInt());
+    }
+
+    @Test
+    void stagesMustBeComplete() {
+        IllegalArgumentException e = assertThrows(
+                IllegalArgumentException.class,
+                () -> Simulator.simulate(List.of(plan(1, 1), plan(1, 1)), A100, new Workload(1, 1)));
+        assertTrue(e.getMessage().contains("one plan for each pipeline stage"), e.getMessage());
+    }
+}
