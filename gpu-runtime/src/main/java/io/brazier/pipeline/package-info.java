@@ -1,2 +1,5 @@
-/** Schedules as lists of actions. Invariant: a list holds every micro-batch's forward before its backward, and ends in an update. */
+/**
+ * Pipeline schedules as lists of actions; messages, stash slots and time are derived from the lists. Invariant: a list holds every
+ * micro-batch's forward before its backward on every chunk, and ends in the update.
+ */
 package io.brazier.pipeline;

@@ -226,10 +226,11 @@ public record TrainingPlan(
                 variants.put(last, placeReducing(sums));
             }
             List<Launch> schedule = new ArrayList<>();
-            for (Action action : Schedule.accumulate(request.numMicroBatches())) {
+            for (Action action : Schedule.ONE_F_ONE_B.actions(0, 1, request.numMicroBatches(), 1)) {
                 switch (action.phase()) {
                     case FORWARD -> schedule.add(new Launch(FORWARD, action.microBatch()));
                     case BACKWARD -> schedule.add(new Launch(variants.get(action.microBatch()), action.microBatch()));
+                    case BACKWARD_INPUT, BACKWARD_WEIGHT -> throw new AssertionError(action + " on one stage");
                     case UPDATE -> {
                         schedule.add(new Launch(NORM, action.microBatch()));
                         schedule.add(new Launch(UPDATE, action.microBatch()));
