@@ -211,10 +211,31 @@ CPU_NATIVE(void, crossEntropy)
 
 CPU_NATIVE(void, crossEntropyGrad)
 (JNIEnv* env, jclass, jlong logits, jlong lse, jlong targets, jlong dloss, jlong dlogits, jlong rows, jlong v,
-    jfloat scale) {
+    jlong firstId, jfloat scale) {
     REQUIRE(crossEntropyGrad, logits, lse, targets, dloss, dlogits)
-    kernels().crossEntropyGrad(
-        Address{logits}, Address{lse}, Address{targets}, Address{dloss}, Address{dlogits}, rows, v, scale);
+    kernels().crossEntropyGrad(Address{logits}, Address{lse}, Address{targets}, Address{dloss}, Address{dlogits}, rows,
+        v, firstId, scale);
+}
+
+CPU_NATIVE(void, rowLogSumExp)(JNIEnv* env, jclass, jlong logits, jlong out, jlong rows, jlong v) {
+    REQUIRE(rowLogSumExp, logits, out)
+    kernels().rowLogSumExp(Address{logits}, Address{out}, rows, v);
+}
+
+CPU_NATIVE(void, shardedCrossEntropy)
+(JNIEnv* env, jclass, jlong logits, jlong statistics, jlong targets, jlong lse, jlong loss, jlong rows, jlong v,
+    jlong shards, jlong firstId, jfloat scale) {
+    REQUIRE(shardedCrossEntropy, logits, statistics, targets, lse, loss)
+    kernels().shardedCrossEntropy(Address{logits}, Address{statistics}, Address{targets}, Address{lse}, Address{loss},
+        rows, v, shards, firstId, scale);
+}
+
+CPU_NATIVE(void, shardedTokenLogLikelihood)
+(JNIEnv* env, jclass, jlong logits, jlong statistics, jlong targets, jlong out, jlong rows, jlong v, jlong shards,
+    jlong firstId) {
+    REQUIRE(shardedTokenLogLikelihood, logits, statistics, targets, out)
+    kernels().shardedTokenLogLikelihood(
+        Address{logits}, Address{statistics}, Address{targets}, Address{out}, rows, v, shards, firstId);
 }
 
 CPU_NATIVE(void, tokenLogLikelihood)
@@ -224,16 +245,19 @@ CPU_NATIVE(void, tokenLogLikelihood)
 }
 
 CPU_NATIVE(void, embedding)
-(JNIEnv* env, jclass, jlong tokens, jlong table, jlong addend, jlong y, jlong rows, jlong width) {
+(JNIEnv* env, jclass, jlong tokens, jlong table, jlong addend, jlong y, jlong rows, jlong width, jlong vocabulary,
+    jlong firstId) {
     REQUIRE(embedding, tokens, table, y)
-    kernels().embedding(Address{tokens}, Address{table}, Address{addend}, Address{y}, rows, width);
+    kernels().embedding(
+        Address{tokens}, Address{table}, Address{addend}, Address{y}, rows, width, vocabulary, firstId);
 }
 
 CPU_NATIVE(void, embeddingGrad)
-(JNIEnv* env, jclass, jlong tokens, jlong dy, jlong dtable, jlong rows, jlong width, jlong vocabulary,
+(JNIEnv* env, jclass, jlong tokens, jlong dy, jlong dtable, jlong rows, jlong width, jlong vocabulary, jlong firstId,
     jboolean accumulate) {
     REQUIRE(embeddingGrad, tokens, dy, dtable)
-    kernels().embeddingGrad(Address{tokens}, Address{dy}, Address{dtable}, rows, width, vocabulary, accumulate != 0);
+    kernels().embeddingGrad(
+        Address{tokens}, Address{dy}, Address{dtable}, rows, width, vocabulary, firstId, accumulate != 0);
 }
 
 CPU_NATIVE(void, squaredSum)(JNIEnv* env, jclass, jlong x, jlong count, jlong out, jboolean accumulate) {

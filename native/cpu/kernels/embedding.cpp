@@ -1,20 +1,25 @@
-// Table look-up and its gradient.
+// Table look-up and its gradient. The table holds the rows of ids firstId ..; other ids take zeros and give nothing.
 #include "kernels.h"
 #include "parallel.h"
 
 namespace brazier {
 namespace BRAZIER_ISA {
 
-void embedding(
-    const int32_t* tokens, const float* table, const float* addend, float* y, int64_t rows, int64_t width) {
+void embedding(const int32_t* tokens, const float* table, const float* addend, float* y, int64_t rows, int64_t width,
+    int64_t vocabulary, int64_t firstId) {
     parallelFor(rows, rows * width, [=](int64_t row) {
-        const float* from = table + tokens[row] * width;
+        int64_t id = tokens[row] - firstId;
+        const float* from = table + id * width;
+        const float* plus = addend == nullptr ? nullptr : addend + row * width;
         float* to = y + row * width;
-        if (addend == nullptr) {
+        if (!within(id, vocabulary)) {
+            plus == nullptr ? std::memset(to, 0, width * sizeof(float)) : std::memmove(to, plus, width * sizeof(float));
+            return;
+        }
+        if (plus == nullptr) {
             std::memcpy(to, from, width * sizeof(float));
             return;
         }
-        const float* plus = addend + row * width;
         for (int64_t i = 0; i < width; i++) {
             to[i] = from[i] + plus[i];
         }
@@ -23,7 +28,7 @@ void embedding(
 
 // Rows of one token add up in their order: threads share out the columns, not the rows.
 void embeddingGrad(const int32_t* tokens, const float* dy, float* dtable, int64_t rows, int64_t width,
-    int64_t vocabulary, bool accumulate) {
+    int64_t vocabulary, int64_t firstId, bool accumulate) {
     if (!accumulate) {
         fill(dtable, vocabulary * width, 0.f);
     }
@@ -31,7 +36,11 @@ void embeddingGrad(const int32_t* tokens, const float* dy, float* dtable, int64_
     parallelFor((width + BLOCK - 1) / BLOCK, rows * width, [=](int64_t block) {
         int64_t from = block * BLOCK, n = least(BLOCK, width - from);
         for (int64_t row = 0; row < rows; row++) {
-            float* to = dtable + tokens[row] * width + from;
+            int64_t id = tokens[row] - firstId;
+            if (!within(id, vocabulary)) {
+                continue;
+            }
+            float* to = dtable + id * width + from;
             const float* plus = dy + row * width + from;
             for (int64_t i = 0; i < n; i++) {
                 to[i] += plus[i];

@@ -77,14 +77,22 @@ struct Gemm {
             bool accumulate))                                                                                           \
     K(void, crossEntropyGrad,                                                                                           \
         (const float* logits, const float* lse, const int32_t* targets, const float* dloss, float* dlogits,             \
-            int64_t rows, int64_t v, float scale))                                                                      \
+            int64_t rows, int64_t v, int64_t firstId, float scale))                                                     \
+    K(void, rowLogSumExp, (const float* logits, float* out, int64_t rows, int64_t v))                                   \
+    K(void, shardedCrossEntropy,                                                                                        \
+        (const float* logits, const float* statistics, const int32_t* targets, float* lse, float* loss, int64_t rows,   \
+            int64_t v, int64_t shards, int64_t firstId, float scale))                                                   \
+    K(void, shardedTokenLogLikelihood,                                                                                  \
+        (const float* logits, const float* statistics, const int32_t* targets, float* out, int64_t rows, int64_t v,     \
+            int64_t shards, int64_t firstId))                                                                           \
     K(void, tokenLogLikelihood,                                                                                         \
         (const float* logits, const int32_t* targets, float* out, int64_t rows, int64_t v))                             \
     K(void, embedding,                                                                                                  \
-        (const int32_t* tokens, const float* table, const float* addend, float* y, int64_t rows, int64_t width))        \
+        (const int32_t* tokens, const float* table, const float* addend, float* y, int64_t rows, int64_t width,         \
+            int64_t vocabulary, int64_t firstId))                                                                       \
     K(void, embeddingGrad,                                                                                              \
         (const int32_t* tokens, const float* dy, float* dtable, int64_t rows, int64_t width, int64_t vocabulary,        \
-            bool accumulate))                                                                                           \
+            int64_t firstId, bool accumulate))                                                                          \
     K(void, squaredSum, (const float* x, int64_t count, double* out, bool accumulate))                                  \
     K(void, adamw,                                                                                                      \
         (float* param, const float* grad, float* m, float* v, int64_t count, const float* scalars, float weightDecay))

@@ -1,4 +1,6 @@
-// Softmax cross-entropy over rows of logits [rows, v]; probabilities are never stored.
+// Softmax cross-entropy over rows of logits [rows, v]; probabilities are never stored. Where the vocabulary is split,
+// the logits are those of the ids firstId .. firstId + v - 1 and a row's statistics [shards, rows] are the log-sum-exp of
+// every shard.
 #include <math.h>
 
 #include "kernels.h"
@@ -57,8 +59,39 @@ void crossEntropy(const float* logits, const int32_t* targets, float* lse, float
     loss[0] = static_cast<float>(scale * total) + (accumulate ? loss[0] : 0.f);
 }
 
+void rowLogSumExp(const float* logits, float* out, int64_t rows, int64_t v) {
+    parallelFor(rows, rows * v, [=](int64_t row) { out[row] = logSumExp(logits + row * v, v); });
+}
+
+// log(sum(exp(x))) over the shards of one row.
+INLINE float combine(const float* statistics, int64_t shards, int64_t rows, int64_t row) {
+    float top = statistics[row];
+    for (int64_t shard = 1; shard < shards; shard++) {
+        float x = statistics[shard * rows + row];
+        top = x > top ? x : top;
+    }
+    double total = 0;
+    for (int64_t shard = 0; shard < shards; shard++) {
+        total += exp(static_cast<double>(statistics[shard * rows + row]) - top);
+    }
+    return top + static_cast<float>(log(total));
+}
+
+void shardedCrossEntropy(const float* logits, const float* statistics, const int32_t* targets, float* lse, float* loss,
+    int64_t rows, int64_t v, int64_t shards, int64_t firstId, float scale) {
+    parallelFor(rows, rows * shards, [=](int64_t row) { lse[row] = combine(statistics, shards, rows, row); });
+    double total = 0;
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t id = targets[row] - firstId;
+        if (within(id, v)) {
+            total += lse[row] - logits[row * v + id];
+        }
+    }
+    loss[0] = static_cast<float>(scale * total);
+}
+
 void crossEntropyGrad(const float* logits, const float* lse, const int32_t* targets, const float* dloss, float* dlogits,
-    int64_t rows, int64_t v, float scale) {
+    int64_t rows, int64_t v, int64_t firstId, float scale) {
     float factor = scale * dloss[0];
     parallelFor(rows, rows * v, [=](int64_t row) __attribute__((always_inline)) {
         const float* in = logits + row * v;
@@ -76,7 +109,10 @@ void crossEntropyGrad(const float* logits, const float* lse, const int32_t* targ
             [=](int64_t i, int64_t n) __attribute__((always_inline)) {
                 storePartial(out + i, exponential(loadPartial(in + i, n) - denominator) * factor, n);
             });
-        out[targets[row]] -= factor;
+        int64_t id = targets[row] - firstId;
+        if (within(id, v)) {
+            out[id] -= factor;
+        }
     });
 }
 
@@ -84,6 +120,14 @@ void tokenLogLikelihood(const float* logits, const int32_t* targets, float* out,
     parallelFor(rows, rows * v, [=](int64_t row) {
         const float* in = logits + row * v;
         out[row] = targets[row] < 0 ? 0.f : in[targets[row]] - logSumExp(in, v);
+    });
+}
+
+void shardedTokenLogLikelihood(const float* logits, const float* statistics, const int32_t* targets, float* out,
+    int64_t rows, int64_t v, int64_t shards, int64_t firstId) {
+    parallelFor(rows, rows * shards, [=](int64_t row) {
+        int64_t id = targets[row] - firstId;
+        out[row] = within(id, v) ? logits[row * v + id] - combine(statistics, shards, rows, row) : 0.f;
     });
 }
 

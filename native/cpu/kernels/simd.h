@@ -33,6 +33,10 @@ INLINE int64_t roundUp(int64_t value, int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
+INLINE bool within(int64_t index, int64_t size) {
+    return index >= 0 && index < size;
+}
+
 INLINE Vec splat(float value) {
     return Vec{} + value;
 }

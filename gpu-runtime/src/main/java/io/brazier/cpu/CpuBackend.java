@@ -7,8 +7,6 @@ import io.brazier.program.Attention.Heads;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
 import io.brazier.program.Instruction;
-import io.brazier.program.Lookup;
-import io.brazier.program.Loss;
 import io.brazier.program.Matrix;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.program.Matrix.Operand;
@@ -56,9 +54,8 @@ public final class CpuBackend implements Backend {
         elementwise();
         norms();
         attention();
-        lookups();
-        losses();
         optimizer();
+        CpuVocabulary.putInto(this);
         CpuLlama.putInto(this);
     }
 
@@ -228,51 +225,6 @@ public final class CpuBackend implements Backend {
                     h.width(),
                     capacity,
                     (float) h.scale());
-        });
-    }
-
-    private void lookups() {
-        put(Lookup.Embedding.class, (op, i, a) -> {
-            long rows = shape(i, 0).numElements();
-            long width = shape(i, 1).width();
-            long addend = op.addend() == Operand.PRESENT ? a.input(2) : 0;
-            return () -> CpuNative.embedding(a.input(0), a.input(1), addend, a.output(0), rows, width);
-        });
-        put(Lookup.EmbeddingGrad.class, (op, i, a) -> {
-            Shape dy = shape(i, 1);
-            boolean accumulate = op.addend() == Operand.PRESENT;
-            return () -> CpuNative.embeddingGrad(
-                    a.input(0), a.input(1), a.output(0), dy.rows(), dy.width(), op.vocabularySize(), accumulate);
-        });
-        put(Lookup.SelectToken.class, (op, i, a) -> {
-            Shape x = shape(i, 0);
-            long sampleBytes = x.dim(1) * x.width() * Float.BYTES;
-            return () -> {
-                for (int b = 0; b < x.dim(0); b++) {
-                    long row = CpuNative.wrap(a.input(1), (int) x.dim(0) * Integer.BYTES)
-                            .getInt(b * Integer.BYTES);
-                    long rowBytes = x.width() * Float.BYTES;
-                    CpuNative.copy(a.output(0) + b * rowBytes, a.input(0) + b * sampleBytes + row * rowBytes, rowBytes);
-                }
-            };
-        });
-    }
-
-    private void losses() {
-        put(Loss.CrossEntropy.class, (op, i, a) -> {
-            Shape x = shape(i, 0);
-            return () -> CpuNative.crossEntropy(
-                    a.input(0), a.input(1), a.output(1), a.output(0), x.rows(), x.width(), (float) op.scale(), false);
-        });
-        put(Loss.CrossEntropyGrad.class, (op, i, a) -> {
-            Shape x = shape(i, 0);
-            return () -> CpuNative.crossEntropyGrad(
-                    a.input(0), a.input(1), a.input(2), a.input(3), a.output(0), x.rows(), x.width(), (float)
-                            op.scale());
-        });
-        put(Loss.TokenLogLikelihood.class, (op, i, a) -> {
-            Shape x = shape(i, 0);
-            return () -> CpuNative.tokenLogLikelihood(a.input(0), a.input(1), a.output(0), x.rows(), x.width());
         });
     }
 

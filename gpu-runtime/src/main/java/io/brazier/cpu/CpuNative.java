@@ -279,19 +279,66 @@ public final class CpuNative {
     public static native void crossEntropy(
             long logits, long targets, long lse, long loss, long rows, long v, float scale, boolean accumulate);
 
-    /** {@code dlogits = (exp(logits - lse) - onehot(target)) scale dloss[0]}, 0 in ignored rows; may be logits. */
+    /**
+     * {@code dlogits = (exp(logits - lse) - onehot(target)) scale dloss[0]}, 0 in ignored rows; may be logits, which are those of
+     * the ids from firstId on.
+     */
     public static native void crossEntropyGrad(
-            long logits, long lse, long targets, long dloss, long dlogits, long rows, long v, float scale);
+            long logits,
+            long lse,
+            long targets,
+            long dloss,
+            long dlogits,
+            long rows,
+            long v,
+            long firstId,
+            float scale);
+
+    /** {@code out[rows] = log sum exp} of each row of logits [rows, v]. */
+    public static native void rowLogSumExp(long logits, long out, long rows, long v);
+
+    /**
+     * {@link #crossEntropy} over the rows whose target lies among the ids {@code firstId .. firstId + v - 1} of the logits; lse
+     * [rows] is that of all shards.
+     *
+     * @param statistics [shards, rows], {@link #rowLogSumExp} of each shard
+     */
+    public static native void shardedCrossEntropy(
+            long logits,
+            long statistics,
+            long targets,
+            long lse,
+            long loss,
+            long rows,
+            long v,
+            long shards,
+            long firstId,
+            float scale);
+
+    /** {@code out[rows] = logit[target] - lse} where the target lies among the logits' ids, else 0; see the above. */
+    public static native void shardedTokenLogLikelihood(
+            long logits, long statistics, long targets, long out, long rows, long v, long shards, long firstId);
 
     /** {@code out[rows] = logit[target] - lse}, 0 where the target is negative. */
     public static native void tokenLogLikelihood(long logits, long targets, long out, long rows, long v);
 
-    /** {@code y[row] = table[tokens[row]] + addend[row]} with tokens i32 [rows]; addend is 0 or [rows, width], may be y. */
-    public static native void embedding(long tokens, long table, long addend, long y, long rows, long width);
+    /**
+     * {@code y[row] = table[tokens[row] - firstId] + addend[row]} with tokens i32 [rows] and table [vocabulary, width]; zeros
+     * stand for ids that the table lacks. addend is 0 or [rows, width], may be y.
+     */
+    public static native void embedding(
+            long tokens, long table, long addend, long y, long rows, long width, long vocabulary, long firstId);
 
-    /** {@code dtable[token] (+)= sum of dy over the rows that hold the token}, in the order of rows. */
+    /** {@code dtable[token - firstId] (+)= sum of dy over the rows that hold the token}, in the order of rows. */
     public static native void embeddingGrad(
-            long tokens, long dy, long dtable, long rows, long width, long vocabulary, boolean accumulate);
+            long tokens,
+            long dy,
+            long dtable,
+            long rows,
+            long width,
+            long vocabulary,
+            long firstId,
+            boolean accumulate);
 
     // ---- optimizer
 

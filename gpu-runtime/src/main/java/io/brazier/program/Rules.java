@@ -51,12 +51,16 @@ final class Rules {
     /** Placement that weights must have beside data: I beside I, else R (their gradient is then a partial sum). */
     static void weightBeside(String operand, TensorType weight, TensorType data) {
         for (Axis axis : Axis.values()) {
-            Placement needed = data.on(axis).equals(Placement.I) ? Placement.I : Placement.R;
-            require(
-                    weight.on(axis).equals(needed),
-                    operand + " " + weight + " beside data " + data + " must be " + needed + " on axis " + axis
-                            + (needed.equals(Placement.R) ? ": replicate it first" : ""));
+            weightBeside(operand, weight, data, axis);
         }
+    }
+
+    static void weightBeside(String operand, TensorType weight, TensorType data, Axis axis) {
+        Placement needed = data.on(axis).equals(Placement.I) ? Placement.I : Placement.R;
+        require(
+                weight.on(axis).equals(needed),
+                operand + " " + weight + " beside data " + data + " must be " + needed + " on axis " + axis
+                        + (needed.equals(Placement.R) ? ": replicate it first" : ""));
     }
 
     /** Type of the gradient of weights that data with gradient dy flows through: partial unless all is invariant. */

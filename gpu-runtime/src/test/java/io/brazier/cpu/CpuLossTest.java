@@ -51,9 +51,9 @@ class CpuLossTest {
             arena.check("log likelihood", logLikelihood, scores, 1e-6);
             long d = arena.output(rows * v);
             long adloss = arena.floats((float) dloss);
-            CpuNative.crossEntropyGrad(x, alse, t, adloss, d, rows, v, (float) scale);
+            CpuNative.crossEntropyGrad(x, alse, t, adloss, d, rows, v, 0, (float) scale);
             arena.check("dlogits", gradient, d, 2e-6);
-            CpuNative.crossEntropyGrad(x, alse, t, adloss, x, rows, v, (float) scale);
+            CpuNative.crossEntropyGrad(x, alse, t, adloss, x, rows, v, 0, (float) scale);
             arena.checkSame("dlogits in place", arena.read(d, rows * v), x);
         }
     }
@@ -83,14 +83,14 @@ class CpuLossTest {
             long w = arena.floats(table);
             long g = arena.floats(dy);
             long out = arena.output(y.length);
-            CpuNative.embedding(t, w, 0, out, rows, width);
+            CpuNative.embedding(t, w, 0, out, rows, width, vocabulary, 0);
             arena.check("embedding", y, out, 0);
             long d = arena.output(dtable.length);
-            CpuNative.embeddingGrad(t, g, d, rows, width, vocabulary, false);
+            CpuNative.embeddingGrad(t, g, d, rows, width, vocabulary, 0, false);
             arena.check("embeddingGrad", dtable, d, 1e-5);
-            CpuNative.embeddingGrad(t, g, w, rows, width, vocabulary, true);
+            CpuNative.embeddingGrad(t, g, w, rows, width, vocabulary, 0, true);
             arena.check("embeddingGrad on top", dtableSum, w, 1e-5);
-            CpuNative.embedding(t, arena.floats(table), g, g, rows, width);
+            CpuNative.embedding(t, arena.floats(table), g, g, rows, width, vocabulary, 0);
             arena.check("embedding with addend in place", ySum, g, 1e-7);
         }
     }

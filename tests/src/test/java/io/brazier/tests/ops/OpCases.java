@@ -13,8 +13,6 @@ import io.brazier.program.Attention.CausalAttentionGrad;
 import io.brazier.program.Attention.Heads;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
-import io.brazier.program.Lookup;
-import io.brazier.program.Loss;
 import io.brazier.program.Matrix.Activation;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.program.Matrix.Operand;
@@ -46,10 +44,9 @@ final class OpCases {
         elementwise(cases);
         norms(cases);
         attention(cases);
-        lookups(cases);
-        losses(cases);
         optimizer(cases);
         collectives(cases);
+        VocabularyOpCases.addTo(cases);
         LlamaOpCases.addTo(cases);
         return cases;
     }
@@ -156,44 +153,6 @@ final class OpCases {
                         f32(s[0], s[3], s[1] + 8, s[4]),
                         ids(0, s[1] + 1, s[0])));
             }
-        }
-    }
-
-    private static void lookups(List<OpCase> cases) {
-        for (long[] s : new long[][] {{1, 1, 2, 1}, {2, 5, 7, 3}, {3, 40, 11, 33}}) {
-            long[] rows = {s[0], s[1]};
-            long[] wide = {s[0], s[1], s[3]};
-            cases.add(of(new Lookup.Embedding(Operand.ABSENT), 0, ids(0, s[2], rows), f32(s[2], s[3])));
-            cases.add(of(
-                    new Lookup.Embedding(Operand.PRESENT),
-                    ELEMENTWISE,
-                    ids(0, s[2], rows),
-                    f32(s[2], s[3]),
-                    f32(wide)));
-            cases.add(of(new Lookup.EmbeddingGrad(s[2], Operand.ABSENT), SUMS, ids(0, s[2], rows), f32(wide)));
-            cases.add(of(
-                    new Lookup.EmbeddingGrad(s[2], Operand.PRESENT),
-                    SUMS,
-                    ids(0, s[2], rows),
-                    f32(wide),
-                    f32(s[2], s[3])));
-            cases.add(of(new Lookup.SelectToken(), 0, f32(wide), ids(0, s[1], s[0])));
-        }
-    }
-
-    private static void losses(List<OpCase> cases) {
-        for (long[] s : new long[][] {{1, 2}, {3, 5}, {2, 9, 131}, {20, 1025}}) {
-            long[] rows = java.util.Arrays.copyOf(s, s.length - 1);
-            long width = s[s.length - 1];
-            cases.add(of(new Loss.CrossEntropy(0.25), SUMS, f32(s), ids(-1, width, rows)));
-            cases.add(of(
-                    new Loss.CrossEntropyGrad(0.25),
-                    SUMS,
-                    f32(s),
-                    new OpCase.Operand(f32(rows).type(), 2, 6),
-                    ids(-1, width, rows),
-                    f32(1)));
-            cases.add(of(new Loss.TokenLogLikelihood(), SUMS, f32(s), ids(-1, width, rows)));
         }
     }
 
