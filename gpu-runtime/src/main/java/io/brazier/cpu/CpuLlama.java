@@ -1,12 +1,13 @@
 package io.brazier.cpu;
 
+import io.brazier.program.Gated;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.Operand;
 import io.brazier.program.Norm;
 import io.brazier.program.Rotary;
 import io.brazier.tensor.Shape;
 
-/** Lowers the ops that Llama-like models add: root-mean-square norm, rotary positions. */
+/** Lowers the ops that Llama-like models add: root-mean-square norm, rotary positions, gated units. */
 final class CpuLlama {
     private CpuLlama() {}
 
@@ -16,6 +17,7 @@ final class CpuLlama {
         backend.put(
                 Rotary.RotaryGrad.class,
                 (op, i, a) -> rotary(op.rotary(), i, a.input(0), a.input(1), a.output(0), true));
+        gatedUnits(backend);
     }
 
     private static void norms(CpuBackend backend) {
@@ -44,5 +46,26 @@ final class CpuLlama {
         int rotated = op.heads().heads() + op.heads().groups();
         int width = op.heads().width();
         return () -> CpuNative.rotary(x, positions, frequencies, y, qkv.rows(), rotated, width, qkv.width(), backwards);
+    }
+
+    private static void gatedUnits(CpuBackend backend) {
+        backend.put(Gated.class, (op, i, a) -> {
+            Shape y = i.outputs().get(0).type().shape();
+            return switch (op.function()) {
+                case GELU_TANH -> () -> CpuNative.gatedGelu(a.input(0), a.output(0), y.rows(), y.width());
+                case SILU -> () -> CpuNative.gatedSilu(a.input(0), a.output(0), y.rows(), y.width());
+                case GELU, RELU -> throw new AssertionError(op);
+            };
+        });
+        backend.put(Gated.GatedGrad.class, (op, i, a) -> {
+            Shape dy = CpuBackend.shape(i, 1);
+            long x = a.input(0);
+            long dx = a.output(0);
+            return switch (op.function()) {
+                case GELU_TANH -> () -> CpuNative.gatedGeluGrad(x, a.input(1), dx, dy.rows(), dy.width());
+                case SILU -> () -> CpuNative.gatedSiluGrad(x, a.input(1), dx, dy.rows(), dy.width());
+                case GELU, RELU -> throw new AssertionError(op);
+            };
+        });
     }
 }

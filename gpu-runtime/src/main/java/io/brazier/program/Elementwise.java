@@ -8,7 +8,14 @@ import java.util.Arrays;
 import java.util.List;
 
 /** Ops that treat each element alone. Any placement but P goes through the nonlinear ones; the linear ones take P too. */
-public sealed interface Elementwise extends Op {
+public sealed interface Elementwise extends Op
+        permits Elementwise.Activate,
+                Elementwise.ActivateGrad,
+                Elementwise.Add,
+                Elementwise.Scale,
+                Elementwise.Dropout,
+                Gated,
+                Gated.GatedGrad {
 
     /** Nonlinear functions of one variable. */
     enum Function {

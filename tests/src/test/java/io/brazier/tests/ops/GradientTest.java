@@ -11,6 +11,7 @@ import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
 import io.brazier.program.Attention;
 import io.brazier.program.Elementwise;
+import io.brazier.program.Gated;
 import io.brazier.program.Lookup;
 import io.brazier.program.Loss;
 import io.brazier.program.Matrix;
@@ -49,6 +50,7 @@ class GradientTest {
                 || op instanceof Elementwise.Add
                 || op instanceof Elementwise.Scale
                 || op instanceof Elementwise.Dropout
+                || op instanceof Gated
                 || op instanceof Norm.LayerNorm
                 || op instanceof Norm.RmsNorm
                 || op instanceof Rotary

@@ -9,6 +9,8 @@ import io.brazier.program.Attention.CachedAttention;
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Attention.CausalAttentionGrad;
 import io.brazier.program.Attention.Heads;
+import io.brazier.program.Elementwise.Function;
+import io.brazier.program.Gated;
 import io.brazier.program.Matrix.Operand;
 import io.brazier.program.Norm;
 import io.brazier.program.Rotary;
@@ -25,6 +27,7 @@ final class LlamaOpCases {
 
     static void addTo(List<OpCase> cases) {
         norms(cases);
+        gatedUnits(cases);
         rotary(cases);
         groupedAttention(cases);
     }
@@ -46,6 +49,17 @@ final class LlamaOpCases {
             cases.add(of(new Norm.RmsNormGradParameters(Operand.ABSENT), SUMS, f32(s), f32(s), positive(rows)));
             cases.add(of(
                     new Norm.RmsNormGradParameters(Operand.PRESENT), SUMS, f32(s), f32(s), positive(rows), f32(width)));
+        }
+    }
+
+    private static void gatedUnits(List<OpCase> cases) {
+        for (long[] s : new long[][] {{2}, {3, 10}, {2, 7, 66}, {1, 5000}, {70, 512}}) {
+            long[] half = s.clone();
+            half[s.length - 1] /= 2;
+            for (var function : List.of(Function.SILU, Function.GELU_TANH)) {
+                cases.add(of(new Gated(function), ELEMENTWISE, f32(s)));
+                cases.add(of(new Gated.GatedGrad(function), ELEMENTWISE, f32(s), f32(half)));
+            }
         }
     }
 
