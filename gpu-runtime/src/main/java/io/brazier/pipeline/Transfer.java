@@ -41,19 +41,19 @@ public record Transfer(Payload payload, int fromStage, int fromChunk, int toStag
     }
 
     /**
-     * The messages from one stage to another that carry a payload, in the order in which one sends and the other receives them.
+     * The messages from one stage to another, in the order in which one sends and the other receives them.
      *
      * @throws IllegalArgumentException when the stages' lists order them differently
      */
-    public static List<Transfer> channel(List<List<Action>> stages, int from, int to, Payload payload) {
+    public static List<Transfer> channel(List<List<Action>> stages, int from, int to) {
         int numChunks = StageLists.numChunks(stages);
         List<Transfer> sent = new ArrayList<>();
         stages.get(from).forEach(a -> after(a, from, stages.size(), numChunks)
-                .filter(t -> t.toStage() == to && t.payload() == payload)
+                .filter(t -> t.toStage() == to)
                 .ifPresent(sent::add));
         List<Transfer> received = new ArrayList<>();
         stages.get(to).forEach(a -> before(a, to, stages.size(), numChunks)
-                .filter(t -> t.fromStage() == from && t.payload() == payload)
+                .filter(t -> t.fromStage() == from)
                 .ifPresent(received::add));
         for (int x = 0; x < Math.max(sent.size(), received.size()); x++) {
             Object first = x < sent.size() ? sent.get(x) : "nothing";

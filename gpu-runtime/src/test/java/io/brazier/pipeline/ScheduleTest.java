@@ -10,7 +10,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.pipeline.Action.Phase;
-import io.brazier.pipeline.Transfer.Payload;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -61,8 +60,8 @@ class ScheduleTest {
                 run(ONE_F_ONE_B, 3, 4, 1, EQUAL).draw(1, 100));
         assertEquals(
                 """
-                stage 0 | F0 F1  . b0 w0 F2 b1 w1  . b2 w2
-                stage 1 |  . F0 b0 F1 b1 w0 F2 b2 w1 w2  .
+                stage 0 | F0 F1  . b0 w0 F2 b1 w1 b2 w2
+                stage 1 |  . F0 b0 F1 b1 w0 F2 b2 w1 w2
                 """,
                 run(ZB_H1, 2, 3, 1, EQUAL).draw(1, 100));
         assertEquals(
@@ -146,9 +145,7 @@ class ScheduleTest {
                     slotsAreDisjoint(lists.get(s), c, layout);
                 }
                 for (int to = 0; to < p; to++) {
-                    for (Payload payload : Payload.values()) {
-                        numMessages += Transfer.channel(lists, s, to, payload).size();
-                    }
+                    numMessages += Transfer.channel(lists, s, to).size();
                 }
                 assertEquals(
                         lists.get(s),
@@ -210,7 +207,7 @@ class ScheduleTest {
         assertEquals(
                 "schedule: message 0 of stage 0 to stage 1 is activation 1 from stage 0 to stage 1, "
                         + "but the receiver expects activation 0 from stage 0 to stage 1",
-                assertThrows(IllegalArgumentException.class, () -> Transfer.channel(swapped, 0, 1, Payload.ACTIVATION))
+                assertThrows(IllegalArgumentException.class, () -> Transfer.channel(swapped, 0, 1))
                         .getMessage());
     }
 
