@@ -7,11 +7,6 @@
 
 using namespace brazier;
 
-#define REQUIRE(name, ...)                           \
-    if (refuseNull(env, #name, {__VA_ARGS__})) {     \
-        return;                                      \
-    }
-
 CPU_NATIVE(void, fill)(JNIEnv* env, jclass, jlong dst, jlong count, jfloat value) {
     REQUIRE(fill, dst)
     kernels().fill(Address{dst}, count, value);

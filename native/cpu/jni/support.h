@@ -26,3 +26,9 @@ void throwJava(JNIEnv* env, const char* exceptionClass, const char* message);
 bool refuseNull(JNIEnv* env, const char* function, std::initializer_list<jlong> required);
 
 }  // namespace brazier
+
+// Leaves a JNI function that returns nothing when any of the required operands is absent.
+#define REQUIRE(name, ...)                           \
+    if (refuseNull(env, #name, {__VA_ARGS__})) {     \
+        return;                                      \
+    }

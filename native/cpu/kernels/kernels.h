@@ -93,6 +93,29 @@ struct Gemm {
     K(void, embeddingGrad,                                                                                              \
         (const int32_t* tokens, const float* dy, float* dtable, int64_t rows, int64_t width, int64_t vocabulary,        \
             int64_t firstId, bool accumulate))                                                                          \
+    K(void, softmax, (const float* x, float* y, int64_t rows, int64_t width))                                           \
+    K(void, softmaxGrad, (const float* x, const float* dy, float* dx, int64_t rows, int64_t width))                     \
+    K(void, topK,                                                                                                       \
+        (const float* p, float* gates, int32_t* experts, int64_t rows, int64_t width, int64_t k, bool renormalise))     \
+    K(void, topKGrad,                                                                                                   \
+        (const float* p, const int32_t* experts, const float* dgates, float* dp, int64_t rows, int64_t width, int64_t k,\
+            bool renormalise))                                                                                          \
+    K(void, assignSlots,                                                                                                \
+        (const int32_t* experts, int32_t* slots, float* counts, float* dropped, int64_t rows, int64_t k,                \
+            int64_t numExperts, int64_t capacity))                                                                      \
+    K(void, loadBalance,                                                                                                \
+        (const float* p, const float* counts, float* loss, int64_t rows, int64_t width, float scale))                   \
+    K(void, loadBalanceGrad,                                                                                            \
+        (const float* counts, const float* dloss, float* dp, int64_t rows, int64_t width, float scale))                 \
+    K(void, dispatchTokens,                                                                                             \
+        (const float* x, const int32_t* slots, const float* gates, float* buffer, int32_t* scratch, int64_t rows,       \
+            int64_t k, int64_t numSlots, int64_t width))                                                                \
+    K(void, combineTokens,                                                                                              \
+        (const float* buffer, const int32_t* slots, const float* gates, float* y, int64_t rows, int64_t k,              \
+            int64_t width))                                                                                             \
+    K(void, gatesGrad,                                                                                                  \
+        (const float* x, const float* buffer, const int32_t* slots, float* dots, int64_t rows, int64_t k,               \
+            int64_t width))                                                                                             \
     K(void, squaredSum, (const float* x, int64_t count, double* out, bool accumulate))                                  \
     K(void, adamw,                                                                                                      \
         (float* param, const float* grad, float* m, float* v, int64_t count, const float* scalars, float weightDecay))

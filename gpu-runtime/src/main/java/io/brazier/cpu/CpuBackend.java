@@ -4,8 +4,10 @@ import io.brazier.collective.Communicator;
 import io.brazier.exec.Backend;
 import io.brazier.program.Attention;
 import io.brazier.program.Attention.Heads;
+import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
+import io.brazier.program.Experts;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix;
 import io.brazier.program.Matrix.MatMul;
@@ -57,6 +59,7 @@ public final class CpuBackend implements Backend {
         optimizer();
         CpuVocabulary.putInto(this);
         CpuLlama.putInto(this);
+        CpuExperts.putInto(this);
     }
 
     <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
@@ -86,7 +89,11 @@ public final class CpuBackend implements Backend {
         Shape x = shape(i, 0);
         Shape y = i.outputs().get(0).type().shape();
         long contracted = op.transpose() == Transpose.X ? x.rows() : x.width();
-        return products.computeIfAbsent(new CpuMatMul.Key(op, y.rows(), y.width(), contracted), CpuMatMul::new);
+        return product(new CpuMatMul.Key(op, y.rows(), y.width(), contracted));
+    }
+
+    CpuMatMul product(CpuMatMul.Key key) {
+        return products.computeIfAbsent(key, CpuMatMul::new);
     }
 
     private void elementwise() {
@@ -120,6 +127,10 @@ public final class CpuBackend implements Backend {
         put(Elementwise.Scale.class, (op, i, a) -> {
             long count = shape(i, 0).numElements();
             return () -> CpuNative.scale(a.input(0), a.output(0), count, (float) op.factor());
+        });
+        put(Elementwise.Share.class, (op, i, a) -> {
+            long count = shape(i, 0).numElements();
+            return () -> CpuNative.scale(a.input(0), a.output(0), count, 1f / op.size());
         });
         put(Elementwise.Dropout.class, (op, i, a) -> {
             Shape x = shape(i, 0);
@@ -259,6 +270,9 @@ public final class CpuBackend implements Backend {
     public long workspaceBytes(Instruction i) {
         if (i.op() instanceof MatMul op) {
             return product(op, i).scratchBytes();
+        }
+        if (i.op() instanceof BatchedMatMul || i.op() instanceof Experts) {
+            return CpuExperts.workspaceBytes(this, i);
         }
         if (i.op() instanceof Collective) {
             return CpuCollectives.workspaceBytes(i);

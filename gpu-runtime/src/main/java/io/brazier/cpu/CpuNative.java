@@ -340,6 +340,41 @@ public final class CpuNative {
             long firstId,
             boolean accumulate);
 
+    // ---- mixtures of experts: rows of tokens, width numbers each, k choices each
+
+    /** {@code y = exp(x) / sum(exp(x))} by row; y may be x. */
+    public static native void softmax(long x, long y, long rows, long width);
+
+    /** {@code dx = y (dy - sum(y dy))} with y = softmax(x); dx may be dy. */
+    public static native void softmaxGrad(long x, long dy, long dx, long rows, long width);
+
+    /** The k largest of each row of p, ties to the lower index: gates [rows, k], experts i32 [rows, k]. */
+    public static native void topK(long p, long gates, long experts, long rows, long width, int k, boolean renormalise);
+
+    /** Gradient of {@link #topK}: dp [rows, width]. */
+    public static native void topKGrad(
+            long p, long experts, long dgates, long dp, long rows, long width, int k, boolean renormalise);
+
+    /** Slots i32 [rows, k] for experts i32 [rows, k], counts [numExperts], dropped [1]. */
+    public static native void assignSlots(
+            long experts, long slots, long counts, long dropped, long rows, int k, int numExperts, long capacity);
+
+    /** {@code loss[1] = scale sum(p counts)}, p [rows, width] and counts [width]. */
+    public static native void loadBalance(long p, long counts, long loss, long rows, long width, float scale);
+
+    /** {@code dp = scale dloss[0] counts} in each row. */
+    public static native void loadBalanceGrad(long counts, long dloss, long dp, long rows, long width, float scale);
+
+    /** Rows times gates (0: no gates) to their slots, zeros to the others. scratch holds i32 [numSlots]. */
+    public static native void dispatchTokens(
+            long x, long slots, long gates, long buffer, long scratch, long rows, int k, long numSlots, long width);
+
+    /** {@code y[row] = sum of gates buffer[slot]} over its choices with a slot; gates 0: none. */
+    public static native void combineTokens(long buffer, long slots, long gates, long y, long rows, int k, long width);
+
+    /** {@code dots[row, j] = x[row] . buffer[slot]}, 0 without a slot. */
+    public static native void gatesGrad(long x, long buffer, long slots, long dots, long rows, int k, long width);
+
     // ---- optimizer
 
     /** {@code out f64[1] (+)= sum of squares}, summed in double. */

@@ -1,6 +1,8 @@
 package io.brazier.program;
 
+import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Philox;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.TensorType;
@@ -206,6 +208,43 @@ public sealed interface Elementwise extends Op
         @Override
         public List<double[]> reference(List<TensorType> types, List<double[]> in) {
             return List.of(Arrays.stream(in.get(0)).map(x -> factor * x).toArray());
+        }
+    }
+
+    /**
+     * y = x / size: each of size ranks that hold the same x adds its share, so that x counts once. R -> P; the gradient R -> P too. In
+     * place if one likes.
+     *
+     * @param size ranks of the group
+     */
+    record Share(Group group, int size) implements Elementwise {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1);
+            TensorType y = in.get(0);
+            Rules.floating("x", y);
+            for (Axis axis : group.axes()) {
+                Rules.require(y.on(axis).equals(Placement.R), "x " + in.get(0) + " must be R on axis " + axis);
+                y = y.with(axis, Placement.P);
+            }
+            return List.of(y);
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            if (g.wants(0)) {
+                g.contribute(0, g.emit(this, g.gradient(0)).get(0));
+            }
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return List.of(Alias.allowed(0, 0));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            return List.of(Arrays.stream(in.get(0)).map(x -> x / size).toArray());
         }
     }
 

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 
 /** Matrix products and what rides on them. */
-public sealed interface Matrix extends Op {
+public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows, BatchedMatMul {
 
     /** Which operand of a product is stored transposed. */
     enum Transpose {

@@ -8,7 +8,8 @@ import java.util.Locale;
  * One coarse operation: type rule, gradient rule, cost, and a plain reference that is its specification. Ops are records without
  * state; a flag in the record says which optional operands its instruction carries.
  */
-public sealed interface Op permits Matrix, Elementwise, Norm, Attention, Lookup, Loss, Optimizer, Collective {
+public sealed interface Op
+        permits Matrix, Elementwise, Norm, Attention, Lookup, Loss, Optimizer, Collective, Routing, Experts {
 
     /** Says that an output is (or may be) written over an input, which is then consumed. */
     record Alias(int output, int input, Need need) {

@@ -38,6 +38,13 @@ final class Rules {
         require(type.shape().equals(Shape.of(dims)), operand + " " + type + " must have shape " + Shape.of(dims));
     }
 
+    /** A buffer of experts' slots that an i32 can name. */
+    static void slots(int numExperts, long capacity) {
+        require(
+                numExperts >= 1 && capacity >= 1 && capacity <= Integer.MAX_VALUE / numExperts,
+                numExperts + " experts by capacity " + capacity + " must be from 1 to 2^31 - 1 slots");
+    }
+
     /** Every row whole: the innermost dim is not sharded and nothing is a partial sum. */
     static void wholeRows(String operand, TensorType type) {
         int last = type.shape().rank() - 1;

@@ -10,7 +10,9 @@ import io.brazier.nn.ModelBuilder.Mode;
 import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
 import io.brazier.program.Attention;
+import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Elementwise;
+import io.brazier.program.Experts;
 import io.brazier.program.Gated;
 import io.brazier.program.Lookup;
 import io.brazier.program.Loss;
@@ -20,6 +22,7 @@ import io.brazier.program.Op;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Rotary;
+import io.brazier.program.Routing;
 import io.brazier.program.Value;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -46,9 +49,13 @@ class GradientTest {
         if (op instanceof Matrix.MatMul m) {
             return m.transpose() != Matrix.Transpose.X && m.activation() == Matrix.Activation.NONE;
         }
+        if (op instanceof BatchedMatMul m) {
+            return m.transpose() != Matrix.Transpose.X;
+        }
         return op instanceof Elementwise.Activate
                 || op instanceof Elementwise.Add
                 || op instanceof Elementwise.Scale
+                || op instanceof Elementwise.Share
                 || op instanceof Elementwise.Dropout
                 || op instanceof Gated
                 || op instanceof Norm.LayerNorm
@@ -56,6 +63,11 @@ class GradientTest {
                 || op instanceof Rotary
                 || op instanceof Attention.CausalAttention
                 || op instanceof Lookup.Embedding
+                || op instanceof Routing.Softmax
+                || op instanceof Routing.TopK
+                || op instanceof Routing.LoadBalance
+                || op instanceof Experts.Dispatch
+                || op instanceof Experts.Combine
                 || op instanceof Loss.CrossEntropy;
     }
 
@@ -71,8 +83,10 @@ class GradientTest {
             inputs.put(operands.get(x), drawn.get(x));
         }
         Value y = p.applyAll("op", c.op(), operands.toArray(Value[]::new)).get(0);
-        List<Value> wrt =
-                operands.stream().filter(v -> !OpCase.integer(v.type())).toList();
+        List<Value> wrt = operands.stream()
+                .filter(v -> !OpCase.integer(v.type()))
+                .filter(v -> !(c.op() instanceof Routing.LoadBalance) || v == operands.get(0))
+                .toList();
         for (Gradients mode : Gradients.values()) {
             check(p.build(List.of(y)), y, wrt, inputs, mode, MAX_ELEMENTS);
         }

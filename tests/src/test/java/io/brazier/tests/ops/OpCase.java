@@ -5,6 +5,7 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.Shape;
 import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 
@@ -16,7 +17,17 @@ import java.util.Random;
 record OpCase(Op op, List<Operand> operands, double tolerance) {
 
     /** How operand values are drawn: uniform in [low, high), whole numbers for integer types. */
-    record Operand(TensorType type, double low, double high) {}
+    record Operand(TensorType type, double low, double high, Draw draw) {
+        Operand(TensorType type, double low, double high) {
+            this(type, low, high, Draw.INDEPENDENT);
+        }
+    }
+
+    /** Whether two elements of one operand may be equal. */
+    enum Draw {
+        INDEPENDENT,
+        DISTINCT
+    }
 
     List<TensorType> types() {
         return operands.stream().map(Operand::type).toList();
@@ -27,6 +38,10 @@ record OpCase(Op op, List<Operand> operands, double tolerance) {
         List<double[]> values = new ArrayList<>();
         for (Operand operand : operands) {
             double[] x = new double[(int) operand.type().shape().numElements()];
+            if (operand.draw() == Draw.DISTINCT) {
+                values.add(distinct(operand, x.length, random));
+                continue;
+            }
             for (int i = 0; i < x.length; i++) {
                 double v = operand.low() + random.nextDouble() * (operand.high() - operand.low());
                 x[i] = integer(operand.type()) ? Math.floor(v) : (float) v;
@@ -34,6 +49,15 @@ record OpCase(Op op, List<Operand> operands, double tolerance) {
             values.add(x);
         }
         return values;
+    }
+
+    private static double[] distinct(Operand operand, int count, Random random) {
+        List<Double> all = new ArrayList<>();
+        for (double v = operand.low(); v < operand.high(); v++) {
+            all.add(v);
+        }
+        Collections.shuffle(all, random);
+        return all.stream().mapToDouble(v -> v).limit(count).toArray();
     }
 
     static boolean integer(TensorType type) {

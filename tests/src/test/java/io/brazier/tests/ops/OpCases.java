@@ -48,6 +48,7 @@ final class OpCases {
         collectives(cases);
         VocabularyOpCases.addTo(cases);
         LlamaOpCases.addTo(cases);
+        ExpertsOpCases.addTo(cases);
         return cases;
     }
 
