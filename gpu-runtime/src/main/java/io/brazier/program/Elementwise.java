@@ -15,6 +15,7 @@ public sealed interface Elementwise extends Op
                 Elementwise.ActivateGrad,
                 Elementwise.Add,
                 Elementwise.Scale,
+                Elementwise.Share,
                 Elementwise.Dropout,
                 Gated,
                 Gated.GatedGrad {
