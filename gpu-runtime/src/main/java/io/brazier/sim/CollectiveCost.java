@@ -113,8 +113,25 @@ public final class CollectiveCost {
         return slowest + call(span);
     }
 
+    /** Each rank sends to the next: bytes over the slowest tier that two neighbours share, one hop. */
+    public double shift(Span span, double bytes) {
+        double slowest = 0;
+        int inner = 1;
+        for (int x = 0; x < network.tiers().size(); x++) {
+            Tier tier = network.tiers().get(x);
+            if (span.counts().get(x) > inner) {
+                slowest = Math.max(slowest, bytes / tier.payloadBytesPerSecond() + tier.latencySeconds());
+            }
+            inner = span.counts().get(x);
+        }
+        return slowest + call(span);
+    }
+
     /** From one rank to another: bytes over the bandwidth of the tier that they share, one hop. */
     public double sendReceive(int from, int to, double bytes) {
+        if (from == to) {
+            return 0;
+        }
         Span span = span(from < to ? List.of(from, to) : List.of(to, from));
         Tier tier = network.tiers().get(span.counts().indexOf(2));
         return bytes / tier.payloadBytesPerSecond() + tier.latencySeconds() + network.callSeconds();

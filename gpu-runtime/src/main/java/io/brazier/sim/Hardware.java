@@ -60,9 +60,10 @@ public record Hardware(
      *
      * @param forwardFraction of the peak on long sequences
      * @param backwardFraction the same
-     * @param blockTokens side of the blocks of scores; those on the diagonal are computed in full though half is masked
+     * @param rampTokens length of a sequence at which half of that is reached: blocks on the diagonal are computed in full though
+     *     half is masked, and each row of blocks begins with loads that nothing covers
      */
-    public record AttentionKernels(double forwardFraction, double backwardFraction, int blockTokens) {}
+    public record AttentionKernels(double forwardFraction, double backwardFraction, int rampTokens) {}
 
     /**
      * Ranks and what connects them.
@@ -157,7 +158,7 @@ public record Hardware(
 
     private static AttentionKernels attention(Fields f) {
         AttentionKernels kernels = new AttentionKernels(
-                f.fraction("forwardFraction"), f.fraction("backwardFraction"), f.count("blockTokens"));
+                f.fraction("forwardFraction"), f.fraction("backwardFraction"), f.count("rampTokens"));
         f.end();
         return kernels;
     }

@@ -1,10 +1,10 @@
 package io.brazier.sim;
 
 import io.brazier.program.Attention;
+import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.MatMul;
-import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.Op;
 import io.brazier.sim.Hardware.AttentionKernels;
 import io.brazier.sim.Hardware.Products;
@@ -19,6 +19,9 @@ import io.brazier.tensor.TensorType;
  */
 public final class OpCost {
     private static final int MAX_SPLITS = 16;
+
+    /** A batch of [rows, contracted] by [contracted, columns], and the types of operands and result. */
+    public record Product(DType operands, DType result, long batch, long rows, long columns, long contracted) {}
 
     private final Hardware hardware;
 
@@ -43,12 +46,8 @@ public final class OpCost {
     private double arithmeticSeconds(Instruction instruction) {
         Op op = instruction.op();
         TensorType x = instruction.inputs().get(0).type();
-        if (op instanceof MatMul product) {
-            Shape y = instruction.outputs().get(0).type().shape();
-            long contracted = product.transpose() == Transpose.X
-                    ? x.shape().rows()
-                    : x.shape().width();
-            return productSeconds(x.dtype(), y.rows(), y.width(), contracted);
+        if (op instanceof MatMul || op instanceof BatchedMatMul) {
+            return seconds(product(instruction));
         }
         if (op instanceof Attention attention) {
             return instruction.flops() / (hardware.peak(x.dtype()) * fraction(attention, x.shape()));
@@ -56,46 +55,62 @@ public final class OpCost {
         return instruction.flops() / hardware.vectorFlopsPerSecond();
     }
 
+    private static Product product(Instruction instruction) {
+        TensorType x = instruction.inputs().get(0).type();
+        TensorType y = instruction.outputs().get(0).type();
+        long batch = 1;
+        long rows = y.shape().rows();
+        if (instruction.op() instanceof BatchedMatMul) {
+            batch = y.shape().dim(0);
+            rows = y.shape().dim(1);
+        }
+        long columns = y.shape().width();
+        // 2 rows columns contracted is what a product counts, whichever operand is transposed.
+        long contracted = Math.round(instruction.flops() / (2.0 * batch * rows * columns));
+        return new Product(x.dtype(), y.dtype(), batch, rows, columns, contracted);
+    }
+
     private double fraction(Attention op, Shape x) {
         AttentionKernels kernels = hardware.attention();
         double numTokens = x.dim(1);
         double whole = op.mnemonic().endsWith("_grad") ? kernels.backwardFraction() : kernels.forwardFraction();
-        return whole * numTokens / (numTokens + kernels.blockTokens());
+        return whole * numTokens / (numTokens + kernels.rampTokens());
     }
 
     /**
-     * Seconds of [rows, contracted] by [contracted, columns]. Tiles fill the processors in waves, the last of which may be
+     * Seconds of the arithmetic of a product. Tiles fill the processors in waves, the last of which may be
      * mostly idle; a tile takes its padded multiplications, at the peak or at the rate at which the cache feeds it, and the
      * latency of its first load and of its store. Where tiles are few, the contracted dim is split and the parts are summed
      * through memory. A library picks the best of these kernels, so the shortest counts.
      */
-    public double productSeconds(DType dtype, long rows, long columns, long contracted) {
+    public double seconds(Product product) {
         double best = Double.POSITIVE_INFINITY;
         for (Tile tile : hardware.products().tiles()) {
-            for (int splits = 1; splits <= MAX_SPLITS && splits <= contracted; splits *= 2) {
-                best = Math.min(best, tiledSeconds(dtype, rows, columns, contracted, tile, splits));
+            for (int splits = 1; splits <= MAX_SPLITS && splits <= product.contracted(); splits *= 2) {
+                best = Math.min(best, tiledSeconds(product, tile, splits));
             }
         }
         return best;
     }
 
-    private double tiledSeconds(DType dtype, long rows, long columns, long contracted, Tile tile, int splits) {
+    private double tiledSeconds(Product p, Tile tile, int splits) {
         Products products = hardware.products();
-        long numTiles = ceil(rows, tile.rows()) * ceil(columns, tile.columns()) * splits;
+        long numTiles = p.batch() * ceil(p.rows(), tile.rows()) * ceil(p.columns(), tile.columns()) * splits;
         long atOnce = Math.max(1, hardware.numProcessors() / tile.processors());
         double area = (double) tile.rows() * tile.columns();
-        double multiplications = area * ceil(contracted, splits);
+        double contracted = ceil(p.contracted(), splits);
         double share = (double) tile.processors() / hardware.numProcessors();
-        double compute = 2 * multiplications / (hardware.peak(dtype) * products.peakFraction() * share);
-        double operandBytes = (double) (tile.rows() + tile.columns()) * ceil(contracted, splits) * dtype.bytes();
+        double compute = 2 * area * contracted / (hardware.peak(p.operands()) * products.peakFraction() * share);
+        double operandBytes = (double) (tile.rows() + tile.columns())
+                * contracted
+                * p.operands().bytes();
         double feed = operandBytes / (products.operandBytesPerSecond() * share);
         // Tiles of a wave end together, so each gets its share of the bandwidth.
-        double store = area * dtype.bytes() / (hardware.streamBytesPerSecond() * share);
+        double store = area * p.result().bytes() / (hardware.streamBytesPerSecond() * share);
         double tileSeconds =
                 Math.max(compute, feed) + 2 * products.fillSeconds() + products.exposedStoreFraction() * store;
-        double sums =
-                splits == 1 ? 0 : 2.0 * splits * rows * columns * DType.F32.bytes() / hardware.streamBytesPerSecond();
-        return ceil(numTiles, atOnce) * tileSeconds + sums;
+        double parts = splits == 1 ? 0 : 2.0 * splits * p.batch() * p.rows() * p.columns() * DType.F32.bytes();
+        return ceil(numTiles, atOnce) * tileSeconds + parts / hardware.streamBytesPerSecond();
     }
 
     private static long ceil(long x, long by) {

@@ -1,6 +1,7 @@
 package io.brazier.sim;
 
 import io.brazier.plan.RankPlan;
+import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.sim.SimulationReport.Communication;
@@ -122,6 +123,7 @@ public final class Simulator {
     }
 
     private static boolean multipliesBrainFloats(Instruction i) {
-        return i.op() instanceof MatMul && i.inputs().get(0).type().dtype() == DType.BF16;
+        return (i.op() instanceof MatMul || i.op() instanceof BatchedMatMul)
+                && i.inputs().get(0).type().dtype() == DType.BF16;
     }
 }

@@ -86,12 +86,22 @@ class CollectiveCostTest {
     }
 
     @Test
+    void chainsAndRingsOfMessages() {
+        same(BYTES / bandwidth(NVLINK) + 7 * NVLINK.latencySeconds() + CALL, COST.broadcast(ranks(8, 1), BYTES));
+        same(BYTES / bandwidth(NVLINK) + NVLINK.latencySeconds() + CALL, COST.shift(ranks(8, 1), BYTES));
+        // Between hosts two neighbours have one port each.
+        same(BYTES / bandwidth(INFINIBAND) + INFINIBAND.latencySeconds() + CALL, COST.shift(ranks(16, 1), BYTES));
+    }
+
+    @Test
     void aGroupOfOneCostsNothing() {
         Span alone = ranks(1, 1);
         assertEquals(0, COST.allReduce(alone, BYTES));
         assertEquals(0, COST.allGather(alone, BYTES));
         assertEquals(0, COST.broadcast(alone, BYTES));
         assertEquals(0, COST.allToAll(alone, BYTES));
+        assertEquals(0, COST.shift(alone, BYTES));
+        assertEquals(0, COST.sendReceive(3, 3, BYTES));
     }
 
     @Test

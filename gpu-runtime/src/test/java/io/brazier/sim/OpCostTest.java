@@ -5,13 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Attention.Heads;
+import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Elementwise.Activate;
 import io.brazier.program.Elementwise.Function;
 import io.brazier.program.Instruction;
+import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.Op;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Value;
+import io.brazier.sim.OpCost.Product;
 import io.brazier.tensor.DType;
 import io.brazier.tensor.TensorType;
 import java.util.List;
@@ -23,9 +26,11 @@ class OpCostTest {
 
     private static double rate(Hardware hardware, long rows, long columns, long contracted) {
         double flops = 2.0 * rows * columns * contracted;
-        return flops
-                / new OpCost(hardware).productSeconds(DType.BF16, rows, columns, contracted)
-                / hardware.peak(DType.BF16);
+        return flops / seconds(hardware, rows, columns, contracted) / hardware.peak(DType.BF16);
+    }
+
+    private static double seconds(Hardware hardware, long rows, long columns, long contracted) {
+        return new OpCost(hardware).seconds(new Product(DType.BF16, DType.BF16, 1, rows, columns, contracted));
     }
 
     private static Instruction instruction(Op op, TensorType x) {
@@ -48,10 +53,10 @@ class OpCostTest {
     @Test
     void aTileTooManyCostsAWave() {
         // 108 tiles of 256 x 128 are one wave on 108 multiprocessors.
-        double one = new OpCost(A100).productSeconds(DType.BF16, 256 * 12, 128 * 9, 8192);
-        double two = new OpCost(A100).productSeconds(DType.BF16, 256 * 12, 128 * 9 + 128, 8192);
+        double one = seconds(A100, 256 * 12, 128 * 9, 8192);
+        double two = seconds(A100, 256 * 12, 128 * 9 + 128, 8192);
         assertTrue(two > 1.1 * one, one + " " + two);
-        double padded = new OpCost(A100).productSeconds(DType.BF16, 256 * 12 - 1, 128 * 9, 8192);
+        double padded = seconds(A100, 256 * 12 - 1, 128 * 9, 8192);
         assertEquals(one, padded, 1e-12);
     }
 
@@ -71,6 +76,18 @@ class OpCostTest {
         assertTrue(rate(A100, 256, 128, 65536) > 3.0 / 108);
     }
 
+    /** 4 experts with 27 tiles each fill the 108 multiprocessors as one product with 108 tiles does. */
+    @Test
+    void expertsFillTheProcessorsTogether() {
+        ProgramBuilder p = new ProgramBuilder("experts");
+        Value x = p.input("x", TensorType.of(DType.F32, 4, 256 * 3, 4096));
+        Value w = p.input("w", TensorType.of(DType.F32, 4, 4096, 128 * 9));
+        Value y = p.apply(BatchedMatMul.plain(Transpose.NONE), x, w);
+        Instruction i = p.build(List.of(y)).instructions().get(0);
+        double one = new OpCost(A100).seconds(new Product(DType.F32, DType.F32, 1, 256 * 12, 128 * 9, 4096));
+        assertEquals(one + A100.kernelSeconds(), new OpCost(A100).seconds(i), 1e-12);
+    }
+
     @Test
     void elementwiseOpsTakeTheTimeOfTheirBytes() {
         TensorType x = TensorType.of(DType.F32, 4096, 8192);
@@ -80,10 +97,10 @@ class OpCostTest {
     }
 
     @Test
-    void attentionPaysForTheHalvesOfItsDiagonalBlocks() {
+    void attentionIsSlowerOnShortSequences() {
         Instruction i = instruction(
                 new CausalAttention(new Heads(8, 8, 128, 0.1)), TensorType.of(DType.F32, 2, 2048, 3 * 8 * 128));
-        double fraction = 0.73 * 2048 / (2048 + 128);
+        double fraction = 0.73 * 2048 / (2048 + 320);
         assertEquals(i.flops() / (156e12 * fraction) + A100.kernelSeconds(), new OpCost(A100).seconds(i), 1e-9);
     }
 }
