@@ -88,19 +88,67 @@ void sleep(uint32_t* doorbell, uint32_t seen, int64_t nanos) {
     __atomic_fetch_sub(doorbell + 16, 1, __ATOMIC_SEQ_CST);
 }
 
-BRAZIER_WIDEST
-void sum(float* const* to, size_t numTo, const float* const* from, size_t numFrom, size_t count) {
+// How an element is widened to the type of sums, and a sum rounded to an element.
+template <typename T>
+struct Plain {
+    using Stored = T;
+    using Total = T;
+    static T widen(T x) { return x; }
+    static T round(T x) { return x; }
+};
+
+struct Bf16 {
+    using Stored = uint16_t;
+    using Total = float;
+
+    static float widen(uint16_t x) {
+        uint32_t bits = static_cast<uint32_t>(x) << 16;
+        float value;
+        std::memcpy(&value, &bits, sizeof value);
+        return value;
+    }
+
+    static uint16_t round(float x) {
+        uint32_t bits;
+        std::memcpy(&bits, &x, sizeof bits);
+        uint32_t nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+        // A NaN stays one: rounding could carry it to infinity.
+        uint32_t quiet = (bits >> 16) | 0x40;
+        return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? quiet : nearest);
+    }
+};
+
+template <typename E>
+__attribute__((always_inline)) inline void sumInOrder(void* const* to, size_t numTo, const void* const* from,
+                                                      size_t numFrom, size_t count) {
     constexpr size_t kBlock = 1024;
-    float total[kBlock];
+    using Stored = typename E::Stored;
+    typename E::Total total[kBlock];
+    Stored rounded[kBlock];
     for (size_t begin = 0; begin < count; begin += kBlock) {
         size_t n = count - begin < kBlock ? count - begin : kBlock;
-        const float* first = from[0] + begin;
-        for (size_t i = 0; i < n; i++) total[i] = first[i];
+        const Stored* first = static_cast<const Stored*>(from[0]) + begin;
+        for (size_t i = 0; i < n; i++) total[i] = E::widen(first[i]);
         for (size_t r = 1; r < numFrom; r++) {
-            const float* x = from[r] + begin;
-            for (size_t i = 0; i < n; i++) total[i] += x[i];
+            const Stored* x = static_cast<const Stored*>(from[r]) + begin;
+            for (size_t i = 0; i < n; i++) total[i] += E::widen(x[i]);
         }
-        for (size_t t = 0; t < numTo; t++) std::memcpy(to[t] + begin, total, n * sizeof(float));
+        for (size_t i = 0; i < n; i++) rounded[i] = E::round(total[i]);
+        for (size_t t = 0; t < numTo; t++) {
+            std::memcpy(static_cast<Stored*>(to[t]) + begin, rounded, n * sizeof(Stored));
+        }
+    }
+}
+
+BRAZIER_WIDEST
+void sum(Element type, void* const* to, size_t numTo, const void* const* from, size_t numFrom, size_t count) {
+    switch (type) {
+        case Element::kF32:
+            return sumInOrder<Plain<float>>(to, numTo, from, numFrom, count);
+        case Element::kF64:
+            return sumInOrder<Plain<double>>(to, numTo, from, numFrom, count);
+        case Element::kBf16:
+            return sumInOrder<Bf16>(to, numTo, from, numFrom, count);
     }
 }
 

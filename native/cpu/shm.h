@@ -16,8 +16,10 @@ int unmap(void* address, size_t bytes);
 void ring(uint32_t* doorbell);
 void sleep(uint32_t* doorbell, uint32_t seen, int64_t nanos);
 
-// to[t][i] = ((from[0][i] + from[1][i]) + from[2][i]) + ..., f32. A target may be one of the sources.
-void sum(float* const* to, size_t numTo, const float* const* from, size_t numFrom, size_t count);
+// to[t][i] = ((from[0][i] + from[1][i]) + from[2][i]) + ..., in f32 or f64; bf16 is summed in f32 and rounded once, to
+// nearest even. A target may be one of the sources. The values of Element are those of ElementType.
+enum class Element { kF32, kF64, kBf16 };
+void sum(Element type, void* const* to, size_t numTo, const void* const* from, size_t numFrom, size_t count);
 
 // Two 64-bit NH values (RFC 4418, 5.2.2) per block of kDigestBlock bytes; the last block is padded with zeros.
 // key holds kDigestBlock + 16 bytes; out holds 2 words per block.

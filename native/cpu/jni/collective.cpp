@@ -78,10 +78,10 @@ METHOD(void, copy)(JNIEnv*, jclass, jlong to, jlong from, jlong bytes) {
     std::memcpy(at<void>(to), at<void>(from), static_cast<size_t>(bytes));
 }
 
-METHOD(void, sum)(JNIEnv* env, jclass, jlongArray to, jlongArray from, jlong count) {
-    std::vector<float*> targets = addresses<float>(env, to);
-    std::vector<const float*> sources = addresses<const float>(env, from);
-    shm::sum(targets.data(), targets.size(), sources.data(), sources.size(), static_cast<size_t>(count));
+METHOD(void, sum)(JNIEnv* env, jclass, jint type, jlongArray to, jlongArray from, jlong count) {
+    std::vector<void*> targets = addresses<void>(env, to);
+    std::vector<const void*> sources = addresses<const void>(env, from);
+    shm::sum(static_cast<shm::Element>(type), targets.data(), targets.size(), sources.data(), sources.size(), static_cast<size_t>(count));
 }
 
 METHOD(void, digest)(JNIEnv*, jclass, jlong address, jlong bytes, jlong key, jlong out) {

@@ -8,7 +8,7 @@ import java.nio.ByteBuffer;
  * @param generation attempt of the job
  * @param sequence index of the call: over the group, for sends over the pair
  * @param bytes size of the whole call
- * @param detail root of a broadcast, otherwise 0
+ * @param detail root of a broadcast, type of a sum, hash of an all-gather's sizes, otherwise 0
  */
 record Call(Kind kind, long generation, long sequence, long bytes, int detail) {
 
@@ -54,7 +54,18 @@ record Call(Kind kind, long generation, long sequence, long bytes, int detail) {
 
     @Override
     public String toString() {
-        String root = kind == Kind.BROADCAST ? " from root " + detail : "";
-        return kind + " #" + sequence + " of " + bytes + " bytes" + root + " (generation " + generation + ")";
+        String more =
+                switch (kind) {
+                    case ALL_REDUCE, REDUCE_SCATTER -> " of type " + elementType();
+                    case ALL_GATHER -> String.format(" in parts %08x", detail);
+                    case BROADCAST -> " from root " + detail;
+                    case SEND, ALL_TO_ALL, GATHER_LENGTHS, GATHER_BYTES, BARRIER, GROUP -> "";
+                };
+        return kind + " #" + sequence + " of " + bytes + " bytes" + more + " (generation " + generation + ")";
+    }
+
+    private String elementType() {
+        ElementType[] types = ElementType.values();
+        return detail >= 0 && detail < types.length ? types[detail].toString() : Integer.toString(detail);
     }
 }

@@ -7,8 +7,8 @@ package io.brazier.collective;
  * sizes in the same order: a difference fails with {@link CollectiveException}, naming both sides. Any failure ends the
  * communicator: everything in flight and later fails too, on all ranks.
  *
- * <p>Sums run in rank order: y = ((x_0 + x_1) + x_2) + ..., in f32, whatever the transport, so that all ranks hold equal bits and
- * repeats give equal bits.
+ * <p>Sums run in rank order: y = ((x_0 + x_1) + x_2) + ..., whatever the transport, so that all ranks hold equal bits and repeats
+ * give equal bits: in f32 or f64, and of bf16 in f32, rounded once at the end.
  */
 public interface Communicator extends AutoCloseable {
 
@@ -17,17 +17,20 @@ public interface Communicator extends AutoCloseable {
     /** Number of ranks. */
     int size();
 
-    /** x [count] f32, in place: the sum over ranks. */
-    Work allReduce(long address, long count);
+    /** x [count], in place: the sum over ranks. */
+    Work allReduce(long address, long count, ElementType type);
 
     /**
-     * x [count] f32, in place: the sum over ranks of this rank's shard, which begins at element rank * count / size. The rest of x
+     * x [count], in place: the sum over ranks of this rank's shard, which begins at element rank * count / size. The rest of x
      * keeps this rank's own values. count must be a multiple of size.
      */
-    Work reduceScatter(long address, long count);
+    Work reduceScatter(long address, long count, ElementType type);
 
-    /** x [count] f32, in place: each rank gives its shard (see {@link #reduceScatter}), all receive all. */
-    Work allGather(long address, long count);
+    /** In place: each rank gives its shard, which begins at byte rank * bytes / size; all receive all. */
+    Work allGather(long address, long bytes);
+
+    /** In place: rank r gives bytesByRank[r] bytes; the parts lie back to back in rank order. All ranks give the same sizes. */
+    Work allGather(long address, long[] bytesByRank);
 
     /** Copies the root's bytes to all ranks. */
     Work broadcast(long address, long bytes, int root);

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 
 /** A communicator over one {@link Link} per peer. It turns calls into work for the one thread that uses the links. */
@@ -44,36 +45,60 @@ final class LinkCommunicator implements Communicator {
     }
 
     @Override
-    public Work allReduce(long address, long count) {
-        return sliced(Kind.ALL_REDUCE, address, count, SlicedSum::allReduce);
+    public Work allReduce(long address, long count, ElementType type) {
+        return sum(Kind.ALL_REDUCE, address, count, type, SlicedSum::allReduce);
     }
 
     @Override
-    public Work reduceScatter(long address, long count) {
-        requireShards("reduceScatter", count);
-        return sliced(Kind.REDUCE_SCATTER, address, count, SlicedSum::reduceScatter);
+    public Work reduceScatter(long address, long count, ElementType type) {
+        requireShards("reduceScatter", count, "elements");
+        return sum(Kind.REDUCE_SCATTER, address, count, type, SlicedSum::reduceScatter);
+    }
+
+    private Work sum(Kind kind, long address, long count, ElementType type, BiConsumer<SlicedSum, ElementType> action) {
+        requireNotNegative("count", count);
+        long[] begins = new long[size() + 1];
+        for (int r = 0; r <= size(); r++) {
+            begins[r] = Math.multiplyExact(Math.multiplyExact(count, (long) r) / size(), (long) type.bytes());
+        }
+        return sliced(kind, address, begins, type.ordinal(), slices -> action.accept(slices, type));
     }
 
     @Override
-    public Work allGather(long address, long count) {
-        requireShards("allGather", count);
-        return sliced(Kind.ALL_GATHER, address, count, SlicedSum::allGather);
+    public Work allGather(long address, long bytes) {
+        requireShards("allGather", bytes, "bytes");
+        long[] bytesByRank = new long[size()];
+        Arrays.fill(bytesByRank, bytes / size());
+        return allGather(address, bytesByRank);
     }
 
-    private void requireShards(String name, long count) {
+    @Override
+    public Work allGather(long address, long[] bytesByRank) {
+        if (bytesByRank.length != size()) {
+            throw new IllegalArgumentException("allGather of parts " + Arrays.toString(bytesByRank)
+                    + " bytes: give one size for each of " + size() + " ranks");
+        }
+        Arrays.stream(bytesByRank).forEach(bytes -> requireNotNegative("bytesByRank", bytes));
+        long[] begins = new long[size() + 1];
+        for (int r = 0; r < size(); r++) {
+            begins[r + 1] = Math.addExact(begins[r], bytesByRank[r]);
+        }
+        return sliced(Kind.ALL_GATHER, address, begins, Arrays.hashCode(begins), SlicedSum::allGather);
+    }
+
+    private void requireShards(String name, long count, String unit) {
         if (count % size() != 0) {
-            throw new IllegalArgumentException(name + " of " + count + " elements over " + size()
-                    + " ranks: pad count to a multiple of the ranks");
+            throw new IllegalArgumentException(
+                    name + " of " + count + " " + unit + " over " + size() + " ranks: pad to a multiple of the ranks");
         }
     }
 
-    private Work sliced(Kind kind, long address, long count, Consumer<SlicedSum> action) {
-        requireNotNegative("count", count);
-        return collective(kind, Math.multiplyExact(count, (long) Float.BYTES), 0, call -> {
+    private Work sliced(Kind kind, long address, long[] begins, int detail, Consumer<SlicedSum> action) {
+        return collective(kind, begins[size()], detail, call -> {
             if (size() > 1) {
-                SlicedSum sum = new SlicedSum(progress, call, address, count);
-                action.accept(sum);
-                bytesSent.addAndGet(sum.bytesSent());
+                SlicedSum slices = new SlicedSum(progress, call, address, begins);
+                action.accept(slices);
+                bytesSent.addAndGet(slices.bytesSent());
             }
         });
     }

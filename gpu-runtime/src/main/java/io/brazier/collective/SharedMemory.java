@@ -73,8 +73,8 @@ final class SharedMemory {
 
     static native void copy(long to, long from, long bytes);
 
-    /** to[t] [count] = from[0] + from[1] + ... in f32 and in this order. */
-    static native void sum(long[] to, long[] from, long count);
+    /** to[t] [count] = from[0] + from[1] + ... in this order; type is an {@link ElementType}'s ordinal. */
+    static native void sum(int type, long[] to, long[] from, long count);
 
     /** Keyed NH digest: two words per block of {@link #DIGEST_BLOCK} bytes; key has a block and 16 bytes. */
     static native void digest(long address, long bytes, long key, long out);

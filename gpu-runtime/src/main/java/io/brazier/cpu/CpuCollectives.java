@@ -1,6 +1,7 @@
 package io.brazier.cpu;
 
 import io.brazier.collective.Communicator;
+import io.brazier.collective.ElementType;
 import io.brazier.collective.Work;
 import io.brazier.exec.Backend.Addresses;
 import io.brazier.program.Collective;
@@ -12,6 +13,7 @@ import io.brazier.program.Collective.ReduceScatter;
 import io.brazier.program.Collective.ScatterGradients;
 import io.brazier.program.Collective.Start;
 import io.brazier.program.Instruction;
+import io.brazier.tensor.DType;
 import io.brazier.tensor.Flat;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Shape;
@@ -95,8 +97,19 @@ final class CpuCollectives {
     private Exchange allReduce(AllReduce op, Communicator communicator, Instruction i, Addresses a) {
         int last = op.count() - 1;
         long end = a.input(last) + i.inputs().get(last).type().bytes();
-        long count = (end - a.input(0)) / Float.BYTES;
-        return () -> communicator.allReduce(a.input(0), count)::await;
+        ElementType type = elementType(i);
+        long count = (end - a.input(0)) / type.bytes();
+        return () -> communicator.allReduce(a.input(0), count, type)::await;
+    }
+
+    private static ElementType elementType(Instruction i) {
+        DType type = i.inputs().get(0).type().dtype();
+        return switch (type) {
+            case F32 -> ElementType.F32;
+            case F64 -> ElementType.F64;
+            case BF16 -> ElementType.BF16;
+            case I32, I64 -> throw new IllegalArgumentException(i + ": sums over ranks are of floats, not of " + type);
+        };
     }
 
     private Exchange allGather(AllGather op, Communicator communicator, Instruction i, Addresses a) {
@@ -106,7 +119,7 @@ final class CpuCollectives {
         long gathered = outer == 1 ? a.output(0) : a.workspace();
         return () -> {
             CpuNative.copy(gathered + communicator.rank() * bytes, a.input(0), bytes);
-            Work work = communicator.allGather(gathered, op.size() * bytes / Float.BYTES);
+            Work work = communicator.allGather(gathered, op.size() * bytes);
             return () -> {
                 work.await();
                 if (outer > 1) {
@@ -120,9 +133,10 @@ final class CpuCollectives {
         long bytes = i.inputs().get(0).type().bytes();
         long shardBytes = bytes / op.size();
         long outer = outer(CpuBackend.shape(i, 0), op.dim());
+        ElementType type = elementType(i);
         return () -> {
             CpuNative.transposeBlocks(a.input(0), a.workspace(), outer, op.size(), shardBytes / outer);
-            Work work = communicator.reduceScatter(a.workspace(), bytes / Float.BYTES);
+            Work work = communicator.reduceScatter(a.workspace(), bytes / type.bytes(), type);
             return () -> {
                 work.await();
                 CpuNative.copy(a.output(0), a.workspace() + communicator.rank() * shardBytes, shardBytes);
@@ -155,7 +169,7 @@ final class CpuCollectives {
             if (mine != a.input(0)) {
                 CpuNative.copy(mine, a.input(0), shardBytes);
             }
-            return communicator.allGather(a.output(0), op.size() * shardBytes / Float.BYTES)::await;
+            return communicator.allGather(a.output(0), op.size() * shardBytes)::await;
         };
     }
 
@@ -169,7 +183,7 @@ final class CpuCollectives {
                 long to = x + 1 < shapes.size() ? flat.offsets().get(x + 1) : flat.numElements();
                 CpuNative.fill(a.input(0) + from * Float.BYTES, to - from, 0);
             }
-            Work work = communicator.reduceScatter(a.input(0), flat.numElements());
+            Work work = communicator.reduceScatter(a.input(0), flat.numElements(), ElementType.F32);
             return () -> {
                 work.await();
                 long mine = a.input(0) + communicator.rank() * shardBytes;

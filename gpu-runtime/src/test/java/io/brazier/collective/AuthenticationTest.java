@@ -286,7 +286,9 @@ class AuthenticationTest {
                 try (Communicator communicator = servers.get(rank).connect(rank, views.get(rank), DEADLINE);
                         Floats x = Floats.of(Floats.random(rank, COUNT, 1))) {
                     return assertThrows(CollectiveException.class, () -> {
-                        communicator.allReduce(x.address(), COUNT).await();
+                        communicator
+                                .allReduce(x.address(), COUNT, ElementType.F32)
+                                .await();
                         communicator.barrier();
                     });
                 }

@@ -41,7 +41,9 @@ class CommunicatorTest {
                     float[] want = sumInRankOrder(ranks, count, count);
                     for (int repeat = 0; repeat < 2; repeat++) {
                         try (Floats x = Floats.of(Floats.random(communicator.rank(), count, count))) {
-                            communicator.allReduce(x.address(), count).await();
+                            communicator
+                                    .allReduce(x.address(), count, ElementType.F32)
+                                    .await();
                             assertArrayEquals(want, x.get(), 0, wiring + " " + ranks + " ranks " + count);
                         }
                     }
@@ -63,11 +65,13 @@ class CommunicatorTest {
                     float[] sum = sumInRankOrder(ranks, count, shard);
                     int begin = shard * communicator.rank();
                     try (Floats x = Floats.of(own)) {
-                        communicator.reduceScatter(x.address(), count).await();
+                        communicator
+                                .reduceScatter(x.address(), count, ElementType.F32)
+                                .await();
                         float[] want = own.clone();
                         System.arraycopy(sum, begin, want, begin, shard);
                         assertArrayEquals(want, x.get());
-                        communicator.allGather(x.address(), count).await();
+                        communicator.allGather(x.address(), 4L * count).await();
                         assertArrayEquals(sum, x.get());
                     }
                 }
@@ -183,7 +187,7 @@ class CommunicatorTest {
                 List<Work> works = new ArrayList<>();
                 for (int repeat = 0; repeat < 5; repeat++) {
                     works.add(communicator.broadcast(x.address(), 4L * count, repeat % 3));
-                    works.add(communicator.allReduce(x.address(), count));
+                    works.add(communicator.allReduce(x.address(), count, ElementType.F32));
                 }
                 works.get(works.size() - 1).await();
                 assertTrue(works.stream().allMatch(Work::isDone));
@@ -202,8 +206,8 @@ class CommunicatorTest {
     @Test
     void badArgumentsAreRefusedAtTheCall() throws Exception {
         Groups.run(Wiring.LOCAL, 2, communicator -> {
-            assertThrows(IllegalArgumentException.class, () -> communicator.reduceScatter(64, 3));
-            assertThrows(IllegalArgumentException.class, () -> communicator.allReduce(64, -1));
+            assertThrows(IllegalArgumentException.class, () -> communicator.reduceScatter(64, 3, ElementType.F32));
+            assertThrows(IllegalArgumentException.class, () -> communicator.allReduce(64, -1, ElementType.F32));
             assertThrows(IllegalArgumentException.class, () -> communicator.broadcast(64, 4, 2));
             assertThrows(IllegalArgumentException.class, () -> communicator.send(64, 4, communicator.rank()));
             assertThrows(

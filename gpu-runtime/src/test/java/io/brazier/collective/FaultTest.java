@@ -60,7 +60,7 @@ class FaultTest {
                         3,
                         (communicator, x) -> communicator.rank() == 1
                                 ? communicator.broadcast(x.address(), 4, 1)
-                                : communicator.allReduce(x.address(), COUNT)),
+                                : communicator.allReduce(x.address(), COUNT, ElementType.F32)),
                 "allReduce #0 of " + 4 * COUNT + " bytes",
                 "broadcast #0 of 4 bytes from root 1");
     }
@@ -72,7 +72,8 @@ class FaultTest {
                 failures(
                         wiring,
                         2,
-                        (communicator, x) -> communicator.allReduce(x.address(), COUNT - communicator.rank())),
+                        (communicator, x) ->
+                                communicator.allReduce(x.address(), COUNT - communicator.rank(), ElementType.F32)),
                 "allReduce #0 of " + 4 * COUNT + " bytes",
                 "allReduce #0 of " + 4 * (COUNT - 1) + " bytes");
         assertMismatch(
@@ -93,9 +94,9 @@ class FaultTest {
                 failures(wiring, 2, (communicator, x) -> {
                     if (communicator.rank() == 0) {
                         communicator.allGather(x.address(), 2);
-                        return communicator.reduceScatter(x.address(), 2);
+                        return communicator.reduceScatter(x.address(), 2, ElementType.F32);
                     }
-                    communicator.reduceScatter(x.address(), 2);
+                    communicator.reduceScatter(x.address(), 2, ElementType.F32);
                     return communicator.allGather(x.address(), 2);
                 }),
                 "allGather #0",
@@ -121,8 +122,8 @@ class FaultTest {
             Communicator communicator = group.get(Math.min(thread, 2));
             try (Floats x = new Floats(COUNT)) {
                 if (thread < 2) {
-                    Work first = communicator.allReduce(x.address(), COUNT);
-                    Work second = communicator.allReduce(x.address(), COUNT);
+                    Work first = communicator.allReduce(x.address(), COUNT, ElementType.F32);
+                    Work second = communicator.allReduce(x.address(), COUNT, ElementType.F32);
                     waiting.countDown();
                     waiting.await();
                     assertTimeout(SOON, () -> {
@@ -155,9 +156,9 @@ class FaultTest {
                 return null;
             }
             try (Floats x = new Floats(COUNT)) {
-                CollectiveException failure = assertThrows(
-                        CollectiveException.class,
-                        () -> communicator.allReduce(x.address(), COUNT).await());
+                CollectiveException failure = assertThrows(CollectiveException.class, () -> communicator
+                        .allReduce(x.address(), COUNT, ElementType.F32)
+                        .await());
                 assertEquals(Category.TIMEOUT, failure.category());
                 for (String part : List.of("allReduce #0", "on rank 0", "waits for rank 1", "500 ms")) {
                     assertTrue(failure.getMessage().contains(part), failure::getMessage);
@@ -176,7 +177,7 @@ class FaultTest {
         Groups.onThreads(2, rank -> {
             try (Communicator communicator = group.get(rank);
                     Floats x = new Floats(COUNT)) {
-                communicator.allReduce(x.address(), COUNT).await();
+                communicator.allReduce(x.address(), COUNT, ElementType.F32).await();
                 if (rank == 0) {
                     CollectiveException failure = assertThrows(CollectiveException.class, communicator::barrier);
                     assertEquals(Category.PEER_LOST, failure.category());

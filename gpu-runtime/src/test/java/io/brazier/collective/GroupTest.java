@@ -53,7 +53,7 @@ class GroupTest {
                 assertEquals(ranks.length, group.size());
                 assertEquals(rank, ranks[group.rank()]);
                 try (Floats x = Floats.of(Floats.random(rank, COUNT, g))) {
-                    group.allReduce(x.address(), COUNT).await();
+                    group.allReduce(x.address(), COUNT, ElementType.F32).await();
                     assertArrayEquals(sum(ranks, g), x.get());
                 }
                 byte[][] all = group.allGatherBytes(new byte[] {(byte) rank});
@@ -82,11 +82,11 @@ class GroupTest {
                 float[] want = sum(new int[] {0, 1}, repeat);
                 try (Floats x = Floats.of(Floats.random(communicator.rank(), COUNT, repeat));
                         Floats y = Floats.of(Floats.random(communicator.rank(), COUNT, repeat))) {
-                    Work x1 = forward ? first.allReduce(x.address(), COUNT) : null;
-                    Work y1 = second.allReduce(y.address(), COUNT);
+                    Work x1 = forward ? first.allReduce(x.address(), COUNT, ElementType.F32) : null;
+                    Work y1 = second.allReduce(y.address(), COUNT, ElementType.F32);
                     // Rank 1 calls the first only when the second is done, though rank 0 called the first before.
                     y1.await();
-                    (forward ? x1 : first.allReduce(x.address(), COUNT)).await();
+                    (forward ? x1 : first.allReduce(x.address(), COUNT, ElementType.F32)).await();
                     assertArrayEquals(want, x.get());
                     assertArrayEquals(want, y.get());
                 }
@@ -105,7 +105,7 @@ class GroupTest {
             Communicator column = communicator.group("column", column(rank));
             try (Floats x = new Floats(COUNT)) {
                 Communicator waited = rank == 1 ? row : rank == 2 ? column : communicator;
-                Work work = rank == 0 ? null : waited.allReduce(x.address(), COUNT);
+                Work work = rank == 0 ? null : waited.allReduce(x.address(), COUNT, ElementType.F32);
                 waiting.countDown();
                 if (rank == 0) {
                     waiting.await();
@@ -137,7 +137,8 @@ class GroupTest {
             Communicator group = communicator.group("tp", 2, 0);
             try (Floats x = new Floats(8)) {
                 return assertThrows(CollectiveException.class, () -> {
-                    group.allReduce(x.address(), 4 + group.rank()).await();
+                    group.allReduce(x.address(), 4 + group.rank(), ElementType.F32)
+                            .await();
                     group.barrier();
                 });
             }
@@ -190,8 +191,8 @@ class GroupTest {
             Communicator group = communicator.group("dp", 0, 1);
             Communicator alone = communicator.group("tp", communicator.rank());
             try (Floats x = Floats.of(Floats.random(communicator.rank(), COUNT, 1))) {
-                group.allReduce(x.address(), COUNT);
-                alone.allReduce(x.address(), COUNT);
+                group.allReduce(x.address(), COUNT, ElementType.F32);
+                alone.allReduce(x.address(), COUNT, ElementType.F32);
                 communicator.close();
                 assertArrayEquals(sum(new int[] {0, 1}, 1), x.get());
             }

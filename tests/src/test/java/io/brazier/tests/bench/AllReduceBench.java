@@ -1,6 +1,7 @@
 package io.brazier.tests.bench;
 
 import io.brazier.collective.Communicator;
+import io.brazier.collective.ElementType;
 import io.brazier.collective.Transport;
 import io.brazier.cpu.CpuNative;
 import io.brazier.tests.collective.RankProcesses;
@@ -72,18 +73,24 @@ public final class AllReduceBench {
             try (Communicator communicator = RankProcesses.join(Duration.ofSeconds(60))) {
                 long address = CpuNative.allocate(bytes);
                 CpuNative.fill(address, bytes / Float.BYTES, INITIAL);
-                communicator.allReduce(address, bytes / Float.BYTES).await();
+                communicator
+                        .allReduce(address, bytes / Float.BYTES, ElementType.F32)
+                        .await();
                 double[] seconds = new double[repeats];
                 for (int x = 0; x < repeats; x++) {
                     communicator.barrier();
                     long begin = System.nanoTime();
-                    communicator.allReduce(address, bytes / Float.BYTES).await();
+                    communicator
+                            .allReduce(address, bytes / Float.BYTES, ElementType.F32)
+                            .await();
                     seconds[x] = (System.nanoTime() - begin) / 1e9;
                 }
                 Arrays.sort(seconds);
                 long begin = System.nanoTime();
                 for (int x = 0; x < SMALL_REPEATS; x++) {
-                    communicator.allReduce(address, SMALL_COUNT).await();
+                    communicator
+                            .allReduce(address, SMALL_COUNT, ElementType.F32)
+                            .await();
                 }
                 double small = (System.nanoTime() - begin) / 1e9 / SMALL_REPEATS;
                 check(communicator, address, bytes, repeats);

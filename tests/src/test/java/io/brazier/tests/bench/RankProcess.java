@@ -2,6 +2,7 @@ package io.brazier.tests.bench;
 
 import io.brazier.collective.Communicator;
 import io.brazier.collective.CommunicatorServer;
+import io.brazier.collective.ElementType;
 import io.brazier.collective.Endpoint;
 import io.brazier.collective.Transport;
 import io.brazier.cpu.CpuCommunicators;
@@ -156,7 +157,9 @@ final class RankProcess {
         for (int x = 0; x < ALL_REDUCES; x++) {
             communicator.barrier();
             long start = System.nanoTime();
-            communicator.allReduce(memory, ALL_REDUCE_BYTES / 4).await();
+            communicator
+                    .allReduce(memory, ALL_REDUCE_BYTES / 4, ElementType.F32)
+                    .await();
             best = Math.min(best, (System.nanoTime() - start) / 1e9);
         }
         CpuNative.free(memory, ALL_REDUCE_BYTES);

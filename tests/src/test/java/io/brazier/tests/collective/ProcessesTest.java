@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.collective.CollectiveException;
 import io.brazier.collective.Communicator;
+import io.brazier.collective.ElementType;
 import io.brazier.collective.Transport;
 import io.brazier.cpu.CpuNative;
 import java.io.IOException;
@@ -50,13 +51,13 @@ class ProcessesTest {
             for (int x = 0; x < COUNT; x++) {
                 values.put(x, (float) own[x]);
             }
-            communicator.allReduce(address, COUNT).await();
+            communicator.allReduce(address, COUNT, ElementType.F32).await();
             byte[] bytes = new byte[4 * COUNT];
             CpuNative.wrap(address, 4 * COUNT).get(bytes);
             System.out.println(Base64.getEncoder().encodeToString(bytes));
             try {
                 while (true) {
-                    communicator.allReduce(address, COUNT).await();
+                    communicator.allReduce(address, COUNT, ElementType.F32).await();
                 }
             } catch (CollectiveException e) {
                 System.out.println(e.category() + " | " + e.getMessage());
