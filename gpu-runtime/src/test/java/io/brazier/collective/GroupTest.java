@@ -98,7 +98,7 @@ class GroupTest {
     @ParameterizedTest
     @EnumSource(Wiring.class)
     void abortOfAGroupEndsWaitersInOthers(Wiring wiring) throws Exception {
-        CountDownLatch waiting = new CountDownLatch(3);
+        CountDownLatch waiting = new CountDownLatch(4);
         Groups.run(wiring, 4, communicator -> {
             int rank = communicator.rank();
             Communicator row = communicator.group("row", row(rank));
