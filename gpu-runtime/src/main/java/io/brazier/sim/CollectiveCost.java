@@ -1,5 +1,9 @@
 package io.brazier.sim;
 
+import io.brazier.program.Collective;
+import io.brazier.program.Instruction;
+import io.brazier.program.Op;
+import io.brazier.program.Value;
 import io.brazier.sim.Hardware.Network;
 import io.brazier.sim.Hardware.Tier;
 import java.util.List;
@@ -60,6 +64,33 @@ public final class CollectiveCost {
         java.util.Map<Integer, Integer> byDomain = new java.util.HashMap<>();
         ranks.forEach(r -> byDomain.merge(r / tier.numRanks(), 1, Integer::sum));
         return java.util.Collections.min(byDomain.values());
+    }
+
+    /** Seconds of a collective, or of what a {@link Collective.Start} begins, from its operands and results on one rank. */
+    public double seconds(Instruction i, Span span) {
+        Op op = i.op() instanceof Collective.Start start ? start.collective() : i.op();
+        double in = bytes(i.inputs());
+        double out = bytes(i.outputs());
+        if (op instanceof Collective.Replicate || op instanceof Collective.Wait) {
+            return 0;
+        }
+        if (op instanceof Collective.AllReduce) {
+            return allReduce(span, in);
+        }
+        if (op instanceof Collective.AllGather || op instanceof Collective.GatherWeights) {
+            return allGather(span, out);
+        }
+        if (op instanceof Collective.ReduceScatter || op instanceof Collective.ScatterGradients) {
+            return reduceScatter(span, in);
+        }
+        if (op instanceof Collective.AllToAll) {
+            return allToAll(span, in);
+        }
+        throw new AssertionError("the clock has no price for " + op.mnemonic());
+    }
+
+    private static double bytes(List<Value> values) {
+        return values.stream().mapToDouble(v -> v.type().bytes()).sum();
     }
 
     /** 2 (n - 1) / n bytes over the ring's bandwidth and 2 (n - 1) hops, or a tree with 2 log2 hops between domains if sooner. */

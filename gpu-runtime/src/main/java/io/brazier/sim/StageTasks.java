@@ -13,7 +13,6 @@ import io.brazier.sim.Task.Start;
 import io.brazier.sim.Task.Wait;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.Group;
-import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -87,7 +86,7 @@ final class StageTasks {
                 ? new Meeting("", group.toString(), plan.mesh().size(group.pipelineEnds() ? group : Group.of(Axis.PP)))
                 : null;
         String name = inner.mnemonic() + " " + i.path();
-        priced.add(new Start(token, name, group.toString(), seconds(inner, i), meeting));
+        priced.add(new Start(token, name, group.toString(), collectives.seconds(i, span(group)), meeting));
         if (inner == op) {
             priced.add(new Wait(token));
         }
@@ -97,27 +96,7 @@ final class StageTasks {
         return Integer.toString(v.id());
     }
 
-    private double seconds(Collective op, Instruction i) {
-        Span span = spans.computeIfAbsent(
-                op.group(), g -> collectives.span(plan.mesh().members(plan.rank(), g)));
-        double in = bytes(i.inputTypes());
-        double out = bytes(i.outputs().stream().map(Value::type).toList());
-        if (op instanceof Collective.AllReduce) {
-            return collectives.allReduce(span, in);
-        }
-        if (op instanceof Collective.AllGather || op instanceof Collective.GatherWeights) {
-            return collectives.allGather(span, out);
-        }
-        if (op instanceof Collective.ReduceScatter || op instanceof Collective.ScatterGradients) {
-            return collectives.reduceScatter(span, in);
-        }
-        if (op instanceof Collective.AllToAll) {
-            return collectives.allToAll(span, in);
-        }
-        throw new AssertionError("the clock has no price for " + op.mnemonic());
-    }
-
-    private static double bytes(List<TensorType> types) {
-        return types.stream().mapToDouble(TensorType::bytes).sum();
+    private Span span(Group group) {
+        return spans.computeIfAbsent(group, g -> collectives.span(plan.mesh().members(plan.rank(), g)));
     }
 }
