@@ -63,7 +63,8 @@ public interface Communicator extends AutoCloseable {
      * A communicator of some of this one's ranks, this rank among them; blocks until all members have called. Every member calls it
      * with equal arguments and, among the groups it is a member of, in one order that all ranks follow; others do not call. A
      * group has its own thread and order of calls, so calls on different groups never wait for each other. A failure or
-     * {@link #abort} of one ends all: this communicator and all its groups on all its ranks.
+     * {@link #abort} of one ends all: this communicator and all its groups on all its ranks. Errors name the group and its ranks
+     * here, then count ranks as the group does.
      *
      * @param name unlike this rank's other groups, for errors
      * @param ranks of this communicator; rank ranks[r] becomes rank r of the group

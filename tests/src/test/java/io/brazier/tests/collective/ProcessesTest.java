@@ -15,6 +15,7 @@ import java.time.Duration;
 import java.util.Base64;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import org.apache.commons.math3.linear.ArrayRealVector;
 import org.apache.commons.math3.linear.RealVector;
 import org.apache.commons.math3.random.MersenneTwister;
@@ -38,16 +39,24 @@ class ProcessesTest {
         return values;
     }
 
-    /** Sums its input with the others' and prints some of it; then sums for ever, until something ends it. */
+    /** Sums its input with the others', or in a named group of every other rank, and prints the sum; then sums until it fails. */
     public static final class Rank {
 
         private Rank() {}
 
         public static void main(String[] arguments) throws IOException {
-            Communicator communicator = RankProcesses.join(Duration.ofSeconds(LIMIT_SECONDS));
+            Communicator all = RankProcesses.join(Duration.ofSeconds(LIMIT_SECONDS));
+            int rank = all.rank();
+            Communicator communicator = arguments.length == 0
+                    ? all
+                    : all.group(
+                            arguments[0],
+                            IntStream.range(0, all.size())
+                                    .filter(other -> other % 2 == rank % 2)
+                                    .toArray());
             long address = CpuNative.allocate(4L * COUNT);
             FloatBuffer values = CpuNative.wrap(address, 4 * COUNT).asFloatBuffer();
-            double[] own = input(communicator.rank());
+            double[] own = input(rank);
             for (int x = 0; x < COUNT; x++) {
                 values.put(x, (float) own[x]);
             }
@@ -62,7 +71,7 @@ class ProcessesTest {
             } catch (CollectiveException e) {
                 System.out.println(e.category() + " | " + e.getMessage());
             }
-            communicator.close();
+            all.close();
         }
     }
 
@@ -106,20 +115,46 @@ class ProcessesTest {
                 group.hear(rank);
             }
             group.process(1).destroyForcibly();
-            for (int rank : new int[] {0, 2}) {
-                CompletableFuture<String> outcome = CompletableFuture.supplyAsync(() -> {
-                    try {
-                        return group.hear(rank);
-                    } catch (IOException e) {
-                        return e.toString();
-                    }
-                });
-                String line = outcome.get(LIMIT_SECONDS / 3, TimeUnit.SECONDS);
-                assertTrue(line.startsWith("peer lost") || line.startsWith("aborted"), line);
-                assertTrue(line.contains("rank 1"), line);
-                assertTrue(group.process(rank).waitFor(LIMIT_SECONDS, TimeUnit.SECONDS));
-                assertEquals(0, group.process(rank).exitValue());
+            assertAllHear(group, 0, 2);
+        }
+    }
+
+    private static void assertAllHear(RankProcesses group, int... ranks) throws Exception {
+        for (int rank : ranks) {
+            CompletableFuture<String> outcome = CompletableFuture.supplyAsync(() -> {
+                try {
+                    return group.hear(rank);
+                } catch (IOException e) {
+                    return e.toString();
+                }
+            });
+            String line = outcome.get(LIMIT_SECONDS / 3, TimeUnit.SECONDS);
+            assertTrue(line.startsWith("peer lost") || line.startsWith("aborted"), line);
+            assertTrue(line.contains("rank 1"), line);
+            assertTrue(group.process(rank).waitFor(LIMIT_SECONDS, TimeUnit.SECONDS));
+            assertEquals(0, group.process(rank).exitValue());
+        }
+    }
+
+    /** Ranks 0 and 2 exchange nothing with rank 1 in their group, and hear of its end all the same. */
+    @ParameterizedTest
+    @EnumSource(
+            value = Transport.class,
+            names = {"SHARED_MEMORY", "TCP"})
+    void groupsOfProcessesSumAndEndTogether(Transport transport) throws Exception {
+        int size = 4;
+        try (RankProcesses group = RankProcesses.start(Rank.class, size, transport, "parity")) {
+            for (int rank = 0; rank < size; rank++) {
+                double[] want = new ArrayRealVector(input(rank % 2))
+                        .add(new ArrayRealVector(input(rank % 2 + 2)))
+                        .toArray();
+                float[] got = floats(group.hear(rank));
+                for (int x = 0; x < COUNT; x++) {
+                    assertEquals(want[x], got[x], "rank " + rank);
+                }
             }
+            group.process(1).destroyForcibly();
+            assertAllHear(group, 0, 2, 3);
         }
     }
 }
