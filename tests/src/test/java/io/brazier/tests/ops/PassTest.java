@@ -1,0 +1,249 @@
+package io.brazier.tests.ops;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.brazier.nn.Gpt;
+import io.brazier.nn.GptConfig;
+import io.brazier.nn.ModelBuilder;
+import io.brazier.nn.ModelBuilder.Mode;
+import io.brazier.pass.Autodiff;
+import io.brazier.pass.Autodiff.Gradients;
+import io.brazier.pass.Overlap;
+import io.brazier.pass.Recompute;
+import io.brazier.pass.SplitBackward;
+import io.brazier.program.Attention.CausalAttention;
+import io.brazier.program.Collective;
+import io.brazier.program.Collective.GatherWeights;
+import io.brazier.program.Instruction;
+import io.brazier.program.Loss;
+import io.brazier.program.Matrix.MatMul;
+import io.brazier.program.Matrix.Transpose;
+import io.brazier.program.Program;
+import io.brazier.program.ProgramBuilder;
+import io.brazier.program.Value;
+import io.brazier.tensor.Axis;
+import io.brazier.tensor.DType;
+import io.brazier.tensor.Group;
+import io.brazier.tensor.Placement;
+import io.brazier.tensor.Shape;
+import io.brazier.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Passes change what a program keeps and when it runs, not one bit of what it computes. */
+class PassTest {
+    private static final int NUM_LAYERS = 3;
+
+    private final Gpt gpt = new Gpt(new GptConfig(7, 5, NUM_LAYERS, 2, 6, 10, 1e-5));
+    private final ModelBuilder model = new ModelBuilder("gpt", Mode.TRAINING, gpt.parameters(), 0.2);
+    private final Program forward = model();
+    private final Autodiff.Result differentiated = Autodiff.differentiate(
+            forward, forward.outputs().get(0), List.copyOf(model.weights().values()), Gradients.FRESH);
+    private final Map<Value, double[]> before = run(differentiated.forward(), draw(forward));
+    private final Map<Value, double[]> after = backward(differentiated.forward(), differentiated.backward());
+
+    private Program model() {
+        Value tokens = model.rows("tokens", 2, 5);
+        Value positions = model.rows("positions", 2, 5);
+        Value targets = model.rows("targets", 2, 5);
+        Value logits = gpt.logits(model, tokens, positions);
+        return model.program().build(List.of(model.program().apply(new Loss.CrossEntropy(0.1), logits, targets)));
+    }
+
+    private static Map<Value, double[]> draw(Program program) {
+        Random random = new Random(3);
+        Map<Value, double[]> inputs = new HashMap<>();
+        for (Value v : program.inputs()) {
+            int count = (int) v.type().shape().numElements();
+            inputs.put(
+                    v,
+                    OpCase.integer(v.type())
+                            ? random.ints(count, 0, 5).asDoubleStream().toArray()
+                            : random.doubles(count, -0.7, 0.7).toArray());
+        }
+        return inputs;
+    }
+
+    /** Runs a program with nothing but its inputs, and forgets all but these and its outputs. */
+    private static Map<Value, double[]> run(Program program, Map<Value, double[]> inputs) {
+        Map<Value, double[]> given = new HashMap<>(inputs);
+        given.keySet().retainAll(program.inputs());
+        Map<Value, double[]> values = ReferenceInterpreter.run(program, given);
+        values.keySet()
+                .retainAll(Stream.concat(program.inputs().stream(), program.outputs().stream())
+                        .toList());
+        return values;
+    }
+
+    private Map<Value, double[]> backward(Program forward, Program backward) {
+        Map<Value, double[]> values = run(forward, draw(this.forward));
+        values.put(differentiated.lossGradient(), new double[] {1.5});
+        return run(backward, values);
+    }
+
+    private void assertSameGradients(Map<Value, double[]> found) {
+        for (Value v : differentiated.backward().outputs()) {
+            assertArrayEquals(after.get(v), found.get(v), 0, v.toString());
+        }
+    }
+
+    private static Optional<String> layer(Instruction i) {
+        String[] parts = i.path().split("\\.");
+        return parts[0].equals("h") ? Optional.of("h." + parts[1]) : Optional.empty();
+    }
+
+    private static Optional<String> attention(Instruction i) {
+        return i.op() instanceof CausalAttention ? Optional.of(i.path()) : Optional.empty();
+    }
+
+    private static Optional<String> everything(Instruction i) {
+        return Optional.of("model");
+    }
+
+    private static Optional<String> each(Instruction i) {
+        return Optional.of(i.outputs().toString());
+    }
+
+    @Test
+    void recomputeKeepsTheGradients() {
+        List<Function<Instruction, Optional<String>>> scopes = List.of(
+                PassTest::layer, PassTest::attention, PassTest::everything, PassTest::each, i -> Optional.empty());
+        for (Function<Instruction, Optional<String>> scope : scopes) {
+            Recompute.Result result = Recompute.apply(forward, differentiated.backward(), scope);
+            assertEquals(differentiated.backward().outputs(), result.backward().outputs());
+            assertEquals(
+                    before.get(forward.outputs().get(0))[0],
+                    run(result.forward(), draw(forward)).get(forward.outputs().get(0))[0]);
+            assertSameGradients(backward(result.forward(), result.backward()));
+        }
+    }
+
+    /** Of the layers only what one hands to the next stays, and each runs again where its gradients begin. */
+    @Test
+    void recomputeKeepsLayerInputs() {
+        Recompute.Result result = Recompute.apply(forward, differentiated.backward(), PassTest::layer);
+        Map<Value, Instruction> definition = new HashMap<>();
+        forward.instructions().forEach(i -> i.outputs().forEach(v -> definition.put(v, i)));
+        List<Value> kept = result.forward().outputs().stream()
+                .filter(v -> layer(definition.get(v)).isPresent())
+                .toList();
+        assertEquals(NUM_LAYERS - 1, kept.size(), kept.toString());
+        kept.forEach(v -> assertEquals(Shape.of(2, 5, 6), v.type().shape()));
+        List<Integer> attentions = new ArrayList<>();
+        List<Instruction> instructions = result.backward().instructions();
+        for (int x = 0; x < instructions.size(); x++) {
+            if (instructions.get(x).op() instanceof CausalAttention) {
+                attentions.add(x);
+            }
+        }
+        assertEquals(NUM_LAYERS, attentions.size());
+        for (int n = 0; n < NUM_LAYERS; n++) {
+            assertEquals(Optional.of("h." + (NUM_LAYERS - 1 - n)), layer(instructions.get(attentions.get(n))));
+        }
+        Program none = Recompute.apply(forward, differentiated.backward(), i -> Optional.empty())
+                .backward();
+        assertEquals(differentiated.backward(), none);
+    }
+
+    @Test
+    void splitKeepsTheGradients() {
+        Value deepest = differentiated.backward().outputs().stream()
+                .filter(v ->
+                        v.equals(differentiated.gradients().get(model.weights().get("wpe.weight"))))
+                .findFirst()
+                .orElseThrow();
+        SplitBackward.Halves halves = SplitBackward.split(differentiated.backward(), Set.of(deepest));
+        Map<Value, double[]> values = run(differentiated.forward(), draw(forward));
+        values.put(differentiated.lossGradient(), new double[] {1.5});
+        Map<Value, double[]> found = run(halves.input(), values);
+        values.putAll(found);
+        found.putAll(run(halves.weight(), values));
+        assertSameGradients(found);
+        assertTrue(halves.input().outputs().containsAll(halves.carried()));
+        assertEquals(
+                differentiated.backward().flops(),
+                halves.input().flops() + halves.weight().flops(),
+                1e-6 * halves.input().flops());
+        long products = halves.weight().instructions().stream()
+                .filter(i -> i.op() instanceof MatMul)
+                .count();
+        assertTrue(products >= 4 * NUM_LAYERS, products + " weight gradients were put off");
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 7})
+    void overlapKeepsValuesAndOrder(int distance) {
+        Group dp = Group.of(Axis.DP);
+        TensorType weight = new TensorType(DType.F32, Shape.of(8, 8), Map.of(Axis.DP, Placement.R));
+        TensorType shard = new TensorType(DType.F32, Shape.of(64), Map.of(Axis.DP, Placement.shard(0)));
+        ProgramBuilder p = new ProgramBuilder("zero");
+        Value x = p.input("x", new TensorType(DType.F32, Shape.of(4, 8), Map.of(Axis.DP, Placement.shard(0))));
+        List<Value> shards = new ArrayList<>();
+        for (int n = 0; n < 5; n++) {
+            shards.add(p.input("shard" + n, shard));
+            Value w = p.apply(new GatherWeights(dp, 1, List.of(weight)), shards.get(n));
+            x = p.apply(MatMul.plain(Transpose.NONE), x, w);
+        }
+        Program plain = p.build(List.of(x));
+        Autodiff.Result result = Autodiff.differentiate(plain, x, shards, Gradients.FRESH);
+        Recompute.Result regather = Recompute.apply(
+                plain,
+                result.backward(),
+                i -> i.op() instanceof GatherWeights ? Optional.of(i.outputs().toString()) : Optional.empty());
+        for (Program program : List.of(plain, result.backward(), regather.backward())) {
+            Program overlapped = Overlap.apply(program, distance);
+            Map<Value, double[]> inputs = draw(program);
+            Map<Value, double[]> expected = run(program, inputs);
+            Map<Value, double[]> found = run(overlapped, inputs);
+            for (Value v : program.outputs()) {
+                assertArrayEquals(expected.get(v), found.get(v), 0, v.toString());
+            }
+            assertInFlight(overlapped, distance);
+            assertEquals(order(program, GatherWeights.class), order(overlapped, GatherWeights.class));
+            assertEquals(
+                    order(program, Collective.ScatterGradients.class),
+                    order(overlapped, Collective.ScatterGradients.class));
+        }
+    }
+
+    /** All gathers and scatters fly, and no more of them at once than asked for. */
+    private static void assertInFlight(Program program, int distance) {
+        Map<Class<?>, Integer> flying = new HashMap<>();
+        for (Instruction i : program.instructions()) {
+            if (i.op() instanceof Collective.Start start) {
+                int count = flying.merge(start.collective().getClass(), 1, Integer::sum);
+                assertTrue(count <= distance + 1, program.toString());
+            } else if (i.op() instanceof Collective.Wait) {
+                Instruction begin = program.instructions().stream()
+                        .filter(s -> s.outputs().contains(i.inputs().get(0)))
+                        .findFirst()
+                        .orElseThrow();
+                flying.merge(((Collective.Start) begin.op()).collective().getClass(), -1, Integer::sum);
+            }
+            assertTrue(
+                    !(i.op() instanceof GatherWeights || i.op() instanceof Collective.ScatterGradients),
+                    i + " does not fly");
+        }
+    }
+
+    private static String order(Program program, Class<?> type) {
+        return program.instructions().stream()
+                .filter(i -> type.isInstance(i.op())
+                        || i.op() instanceof Collective.Start start && type.isInstance(start.collective()))
+                .map(i -> i.inputs().toString())
+                .collect(Collectors.joining());
+    }
+}
