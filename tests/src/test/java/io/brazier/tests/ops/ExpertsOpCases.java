@@ -26,6 +26,7 @@ final class ExpertsOpCases {
 
     static void addTo(List<OpCase> cases) {
         routing(cases);
+        ties(cases);
         topKGrad(cases);
         balance(cases);
         moves(cases);
@@ -52,6 +53,14 @@ final class ExpertsOpCases {
                 cases.add(of(new Routing.AssignSlots(width, 3), 0, ids(0, width, chosen)));
             }
         }
+    }
+
+    /** Equal probabilities: the lower index goes first. Too large for differences, which do not exist there. */
+    private static void ties(List<OpCase> cases) {
+        cases.add(of(
+                new Routing.TopK(3, Gates.RENORMALISED),
+                SUMS,
+                new OpCase.Operand(f32(100, 8).type(), 0.125, 0.125)));
     }
 
     /** One expert renormalised has the gate 1 and no gradient, so there rounding alone would be compared. */
