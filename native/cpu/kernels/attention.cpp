@@ -4,12 +4,10 @@
 
 #include "kernels.h"
 #include "parallel.h"
-#include "tile.h"
+#include "scores.h"
 
 namespace brazier {
 namespace BRAZIER_ISA {
-
-constexpr int64_t ROWS = 4 * TILE_ROWS;
 
 // Where a task's operands start and how far apart their tokens lie.
 struct Task {
@@ -28,7 +26,7 @@ struct Task {
 };
 
 INLINE int64_t scoreStride(const Heads& s) {
-    return roundUp(s.t, TILE_VECTORS * LANES);
+    return scoreStride(s.t);
 }
 
 // One thread's scratch: `copies` of a head's [T, K] (plain or transposed) and `strips` of scores.
@@ -46,36 +44,6 @@ int64_t attentionGradScratchFloats(Heads s) {
 
 INLINE int64_t touchedFloats(const Heads& s) {
     return s.b * s.h * s.t * (s.t + 4 * s.k);
-}
-
-// scores[0..valid) -> exp(scale scores - top), zeros up to `padded`; returns the sum, and top through the pointer.
-INLINE float softmaxRow(float* scores, int64_t valid, int64_t padded, float scale, float* top) {
-    for (int64_t i = valid; i < roundUp(valid, LANES); i++) {
-        scores[i] = -INFINITY;
-    }
-    Vec tops = splat(-INFINITY);
-    for (int64_t i = 0; i < valid; i += LANES) {
-        tops = larger(load(scores + i), tops);
-    }
-    float highest = largest(tops) * scale;
-    Vec sums{};
-    int64_t i = 0;
-    for (; i < valid; i += LANES) {
-        Vec p = exponential(load(scores + i) * scale - highest);
-        store(scores + i, p);
-        sums += p;
-    }
-    for (; i < padded; i += LANES) {
-        store(scores + i, Vec{});
-    }
-    *top = highest;
-    return sum(sums);
-}
-
-INLINE void scaleRow(float* p, int64_t count, float factor) {
-    for (int64_t i = 0; i < count; i++) {
-        p[i] *= factor;
-    }
 }
 
 // o = softmax(scale q k^T, causal) v; lse[B, H, T] = log of each row's sum of exp(scale q k^T).
@@ -110,36 +78,6 @@ void attention(const float* qkv, float* o, float* lse, float* scratch, Heads s, 
             }
         }
     });
-}
-
-// p: scores -> exp(scale scores - lse); dp: dO v^T -> dS = p (dp - delta) scale; both 0 after `valid`.
-INLINE void gradientRow(float* p, float* dp, int64_t valid, int64_t padded, float scale, float lse, float delta) {
-    for (int64_t i = valid; i < roundUp(valid, LANES); i++) {
-        p[i] = -INFINITY;
-        dp[i] = 0;
-    }
-    int64_t i = 0;
-    for (; i < valid; i += LANES) {
-        Vec probability = exponential(load(p + i) * scale - lse);
-        store(p + i, probability);
-        store(dp + i, probability * (load(dp + i) - delta) * scale);
-    }
-    for (; i < padded; i += LANES) {
-        store(p + i, Vec{});
-        store(dp + i, Vec{});
-    }
-}
-
-INLINE float dot(const float* a, const float* b, int64_t count) {
-    Vec sums{};
-    int64_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        sums += load(a + i) * load(b + i);
-    }
-    if (i < count) {
-        sums += loadPartial(a + i, count - i) * loadPartial(b + i, count - i);
-    }
-    return sum(sums);
 }
 
 // With p recomputed from lse and delta = rowsum(dO o): dv = p^T dO, dS = p (dO v^T - delta) scale, dq = dS k, dk = dS^T q.

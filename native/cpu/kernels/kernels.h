@@ -72,6 +72,17 @@ struct Gemm {
     K(void, cachedAttention,                                                                                            \
         (const float* qkv, float* cacheK, float* cacheV, const int32_t* starts, float* o, Heads heads, int64_t maxT,    \
             float scale))                                                                                               \
+    K(void, packKeyValues, (const float* qkv, float* kv, Heads heads))                                                  \
+    K(void, joinGradients, (float* dqkv, const float* dq, const float* dkv, Heads heads))                               \
+    K(int64_t, attentionBlockScratchFloats, (Heads heads, int64_t numKeys))                                             \
+    K(void, attentionBlock,                                                                                             \
+        (const float* qkv, const float* kv, float* o, float* lse, float* scratch, Heads heads, int64_t firstQuery,      \
+            int64_t numKeys, float scale))                                                                              \
+    K(int64_t, attentionBlockGradScratchFloats, (Heads heads, int64_t numKeys))                                         \
+    K(void, attentionBlockGrad,                                                                                         \
+        (const float* qkv, const float* kv, const float* o, const float* lse, const float* gradO, float* dq,            \
+            float* dkv, float* scratch, Heads heads, int64_t firstQuery, int64_t numKeys, float scale,                  \
+            bool accumulate))                                                                                           \
     K(void, crossEntropy,                                                                                               \
         (const float* logits, const int32_t* targets, float* lse, float* loss, int64_t rows, int64_t v, float scale,    \
             bool accumulate))                                                                                           \

@@ -60,6 +60,7 @@ public final class CpuBackend implements Backend {
         CpuVocabulary.putInto(this);
         CpuLlama.putInto(this);
         CpuExperts.putInto(this);
+        CpuRing.putInto(this);
     }
 
     <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
@@ -267,7 +268,8 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public long workspaceBytes(Instruction i) {
+    public long workspaceBytes(Instruction instruction) {
+        Instruction i = CpuRing.local(instruction);
         if (i.op() instanceof MatMul op) {
             return product(op, i).scratchBytes();
         }
@@ -289,7 +291,7 @@ public final class CpuBackend implements Backend {
             return CpuNative.attentionGradScratchBytes(
                     (int) s.dim(0), (int) s.dim(1), h.heads(), h.groups(), h.width(), numThreads);
         }
-        return 0;
+        return CpuRing.workspaceBytes(i, numThreads);
     }
 
     @Override

@@ -49,6 +49,7 @@ final class CpuCollectives {
         rule(AllGather.class, this::allGather);
         rule(ReduceScatter.class, this::reduceScatter);
         rule(AllToAll.class, this::allToAll);
+        rule(Collective.Shift.class, this::shift);
         rule(GatherWeights.class, this::gatherWeights);
         rule(ScatterGradients.class, this::scatterGradients);
     }
@@ -158,6 +159,26 @@ final class CpuCollectives {
             return () -> {
                 work.await();
                 CpuNative.transposeBlocks(received, a.output(0), op.size(), outerFrom, partBytes / outerFrom);
+            };
+        };
+    }
+
+    private Exchange shift(Collective.Shift op, Communicator communicator, Instruction i, Addresses a) {
+        long bytes = i.inputs().get(0).type().bytes();
+        if (op.size() == 1) {
+            return () -> {
+                CpuNative.copy(a.output(0), a.input(0), bytes);
+                return () -> {};
+            };
+        }
+        int next = (communicator.rank() + 1) % op.size();
+        int previous = (communicator.rank() + op.size() - 1) % op.size();
+        return () -> {
+            Work sent = communicator.send(a.input(0), bytes, next);
+            Work received = communicator.receive(a.output(0), bytes, previous);
+            return () -> {
+                received.await();
+                sent.await();
             };
         };
     }

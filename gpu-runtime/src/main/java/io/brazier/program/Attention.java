@@ -38,6 +38,10 @@ public sealed interface Attention extends Op
             return (long) heads * width;
         }
 
+        long keyValues() {
+            return 2L * groups * width;
+        }
+
         void check(TensorType qkv) {
             Rules.floating("qkv", qkv);
             Rules.require(

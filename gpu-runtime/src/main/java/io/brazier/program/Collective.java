@@ -124,6 +124,20 @@ public sealed interface Collective extends Op {
         }
     }
 
+    /** Gives the value to the next rank and takes that of the previous one, in a ring; it stays sharded as it is. */
+    record Shift(Group group, int size) implements Collective {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 1);
+            for (Axis axis : group.axes()) {
+                Rules.require(
+                        in.get(0).on(axis) instanceof Placement.Sharded,
+                        in.get(0) + " is the same on all ranks of axis " + axis + ": nothing to shift");
+            }
+            return in;
+        }
+    }
+
     /**
      * Gathers the weights of a unit from their flat shards (arXiv:1910.02054, sec. 7.2; a {@link Flat} says how weights lie in it):
      * x [n / size] -> weights, side by side.

@@ -21,6 +21,7 @@ import io.brazier.program.Norm;
 import io.brazier.program.Op;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
+import io.brazier.program.Ring;
 import io.brazier.program.Rotary;
 import io.brazier.program.Routing;
 import io.brazier.program.Value;
@@ -62,6 +63,7 @@ class GradientTest {
                 || op instanceof Norm.RmsNorm
                 || op instanceof Rotary
                 || op instanceof Attention.CausalAttention
+                || op instanceof Ring.RingAttention
                 || op instanceof Lookup.Embedding
                 || op instanceof Routing.Softmax
                 || op instanceof Routing.TopK

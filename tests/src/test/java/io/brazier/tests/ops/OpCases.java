@@ -49,6 +49,7 @@ final class OpCases {
         VocabularyOpCases.addTo(cases);
         LlamaOpCases.addTo(cases);
         ExpertsOpCases.addTo(cases);
+        RingOpCases.addTo(cases);
         return cases;
     }
 

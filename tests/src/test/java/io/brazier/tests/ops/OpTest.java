@@ -11,6 +11,7 @@ import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
 import io.brazier.program.Op;
 import io.brazier.program.Op.Alias;
+import io.brazier.program.Ring;
 import io.brazier.program.Value;
 import io.brazier.tensor.TensorType;
 import java.nio.ByteBuffer;
@@ -32,6 +33,9 @@ class OpTest {
     private static final int GUARD_BYTES = 256;
     private static final byte GUARD = (byte) 0xA5;
 
+    /** Ops that a pass replaces by others before memory is planned. */
+    private static final Set<Class<?>> EXPANDED = Set.of(Ring.RingAttention.class, Ring.RingAttentionGrad.class);
+
     private static Communicator communicator;
 
     @BeforeAll
@@ -45,7 +49,7 @@ class OpTest {
     }
 
     static Stream<OpCase> cases() {
-        return OpCases.all().stream();
+        return OpCases.all().stream().filter(c -> !EXPANDED.contains(c.op().getClass()));
     }
 
     @Test
@@ -55,7 +59,9 @@ class OpTest {
             ops.addAll(List.of(family.getPermittedSubclasses()));
         }
         try (CpuBackend backend = new CpuBackend(1, group -> communicator)) {
-            assertEquals(ops, backend.supported());
+            Set<Class<?>> supported = new HashSet<>(backend.supported());
+            supported.addAll(EXPANDED);
+            assertEquals(ops, supported);
         }
         Set<Class<?>> covered = new HashSet<>();
         OpCases.all().forEach(c -> covered.add(c.op().getClass()));

@@ -1,0 +1,60 @@
+package io.brazier.tensor;
+
+import java.util.List;
+
+/**
+ * The tokens of a sequence that a rank of the context axis holds. The sequence is cut into 2 size chunks; rank r holds chunks r and
+ * 2 size - 1 - r, in this order, so that causal attention costs every rank the same: a token's cost grows with its position, and the
+ * positions of a pair of chunks add up to the same for all ranks.
+ *
+ * @param numTokens T, of the whole sequence; a multiple of 2 size unless one rank holds it all
+ * @param size ranks of the context axis
+ * @param rank this rank among them
+ */
+public record ContextSplit(int numTokens, int size, int rank) {
+
+    /** Positions from, inclusive, to, exclusive. */
+    public record Range(int from, int to) {
+        public int length() {
+            return to - from;
+        }
+    }
+
+    public ContextSplit {
+        if (size < 1 || rank < 0 || rank >= size) {
+            throw new IllegalArgumentException("rank " + rank + " of a context axis of size " + size);
+        }
+        if (numTokens < 1 || size > 1 && numTokens % (2 * size) != 0) {
+            throw new IllegalArgumentException("sequence of " + numTokens + " tokens on cp " + size
+                    + ": every rank holds two chunks of equal length, so the length must be a multiple of " + 2 * size);
+        }
+    }
+
+    /** Tokens of this rank, T / size. */
+    public int localTokens() {
+        return numTokens / size;
+    }
+
+    /** The positions of the local tokens, in local order. */
+    public List<Range> ranges() {
+        if (size == 1) {
+            return List.of(new Range(0, numTokens));
+        }
+        int chunk = numTokens / (2 * size);
+        int mirrored = 2 * size - 1 - rank;
+        return List.of(
+                new Range(rank * chunk, (rank + 1) * chunk), new Range(mirrored * chunk, (mirrored + 1) * chunk));
+    }
+
+    /** Position in the whole sequence of a local token. */
+    public int position(int localToken) {
+        int rest = localToken;
+        for (Range range : ranges()) {
+            if (rest < range.length()) {
+                return range.from() + rest;
+            }
+            rest -= range.length();
+        }
+        throw new IllegalArgumentException("token " + localToken + " of the " + localTokens() + " on a rank");
+    }
+}
