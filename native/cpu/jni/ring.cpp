@@ -5,26 +5,28 @@
 
 using namespace brazier;
 
-CPU_NATIVE(void, packKeyValues)
+#define RING_NATIVE(type, name) extern "C" JNIEXPORT type JNICALL Java_io_brazier_cpu_CpuRing_##name
+
+RING_NATIVE(void, packKeyValues)
 (JNIEnv* env, jclass, jlong qkv, jlong kv, jint b, jint t, jint h, jint hkv, jint k) {
     if (!refuseNull(env, "packKeyValues", {qkv, kv})) {
         kernels().packKeyValues(Address{qkv}, Address{kv}, {b, t, h, hkv, k});
     }
 }
 
-CPU_NATIVE(void, joinGradients)
+RING_NATIVE(void, joinGradients)
 (JNIEnv* env, jclass, jlong dqkv, jlong dq, jlong dkv, jint b, jint t, jint h, jint hkv, jint k) {
     if (!refuseNull(env, "joinGradients", {dqkv, dq, dkv})) {
         kernels().joinGradients(Address{dqkv}, Address{dq}, Address{dkv}, {b, t, h, hkv, k});
     }
 }
 
-CPU_NATIVE(jlong, attentionBlockScratchBytes)
+RING_NATIVE(jlong, attentionBlockScratchBytes)
 (JNIEnv*, jclass, jint h, jint hkv, jint k, jlong numKeys, jint maxThreads) {
     return 4 * maxThreads * kernels().attentionBlockScratchFloats({1, numKeys, h, hkv, k}, numKeys);
 }
 
-CPU_NATIVE(void, attentionBlock)
+RING_NATIVE(void, attentionBlock)
 (JNIEnv* env, jclass, jlong qkv, jlong kv, jlong o, jlong lse, jlong scratch, jint b, jint t, jint h, jint hkv, jint k,
     jlong firstQuery, jlong numKeys, jfloat scale) {
     if (!refuseNull(env, "attentionBlock", {qkv, kv, o, lse, scratch})) {
@@ -33,12 +35,12 @@ CPU_NATIVE(void, attentionBlock)
     }
 }
 
-CPU_NATIVE(jlong, attentionBlockGradScratchBytes)
+RING_NATIVE(jlong, attentionBlockGradScratchBytes)
 (JNIEnv*, jclass, jint h, jint hkv, jint k, jlong numKeys, jint maxThreads) {
     return 4 * maxThreads * kernels().attentionBlockGradScratchFloats({1, numKeys, h, hkv, k}, numKeys);
 }
 
-CPU_NATIVE(void, attentionBlockGrad)
+RING_NATIVE(void, attentionBlockGrad)
 (JNIEnv* env, jclass, jlong qkv, jlong kv, jlong o, jlong lse, jlong gradO, jlong dq, jlong dkv, jlong scratch, jint b,
     jint t, jint h, jint hkv, jint k, jlong firstQuery, jlong numKeys, jfloat scale, jboolean accumulate) {
     if (!refuseNull(env, "attentionBlockGrad", {qkv, kv, o, lse, gradO, dq, dkv, scratch})) {

@@ -269,62 +269,6 @@ public final class CpuNative {
             int maxT,
             float scale);
 
-    // ---- ring attention: a block kv is [B, T, 2 Hkv K], keys before values
-
-    /** {@code kv} = the key and value heads of qkv. */
-    static native void packKeyValues(long qkv, long kv, int b, int t, int h, int hkv, int k);
-
-    /** {@code dqkv += (dq, dkv)}: dq [B, T, H K] to the query heads, dkv to the others. */
-    static native void joinGradients(long dqkv, long dq, long dkv, int b, int t, int h, int hkv, int k);
-
-    /** Bytes of scratch of {@link #attentionBlock} for teams up to {@code maxThreads}. */
-    static native long attentionBlockScratchBytes(int h, int hkv, int k, long numKeys, int maxThreads);
-
-    /**
-     * Adds to o and lse, which hold what {@link #attention} writes, the first numKeys keys of a block, which the queries from
-     * firstQuery on see.
-     */
-    static native void attentionBlock(
-            long qkv,
-            long kv,
-            long o,
-            long lse,
-            long scratch,
-            int b,
-            int t,
-            int h,
-            int hkv,
-            int k,
-            long firstQuery,
-            long numKeys,
-            float scale);
-
-    /** Bytes of scratch of {@link #attentionBlockGrad} for teams up to {@code maxThreads}. */
-    static native long attentionBlockGradScratchBytes(int h, int hkv, int k, long numKeys, int maxThreads);
-
-    /**
-     * The part of such a block in the gradient, from the final o and lse and the gradient dO of o: dkv, all of it overwritten, and
-     * dq [B, T, H K], which is overwritten or added to.
-     */
-    static native void attentionBlockGrad(
-            long qkv,
-            long kv,
-            long o,
-            long lse,
-            long gradO,
-            long dq,
-            long dkv,
-            long scratch,
-            int b,
-            int t,
-            int h,
-            int hkv,
-            int k,
-            long firstQuery,
-            long numKeys,
-            float scale,
-            boolean accumulate);
-
     // ---- loss and embedding
 
     /**

@@ -7,8 +7,15 @@ import io.brazier.program.Matrix.Operand;
 import io.brazier.program.Ring;
 import io.brazier.tensor.Shape;
 
-/** Lowers the blocks of ring attention; its coarse ops are expanded before a back end sees them. */
+/**
+ * Lowers the blocks of ring attention; its coarse ops are expanded before a back end sees them. Its kernels are documented as those
+ * of {@link CpuNative}; a block kv is [B, T, 2 Hkv K], keys before values.
+ */
 final class CpuRing {
+    static {
+        NativeLibrary.require();
+    }
+
     private CpuRing() {}
 
     static void putInto(CpuBackend backend) {
@@ -17,13 +24,13 @@ final class CpuRing {
         backend.put(Ring.PackKeyValues.class, (op, i, a) -> {
             Shape s = CpuBackend.shape(i, 0);
             Heads h = op.heads();
-            return () -> CpuNative.packKeyValues(
+            return () -> packKeyValues(
                     a.input(0), a.output(0), (int) s.dim(0), (int) s.dim(1), h.heads(), h.groups(), h.width());
         });
         backend.put(Ring.JoinGradients.class, (op, i, a) -> {
             Shape s = CpuBackend.shape(i, 0);
             Heads h = op.heads();
-            return () -> CpuNative.joinGradients(
+            return () -> joinGradients(
                     a.output(0),
                     a.input(1),
                     a.input(2),
@@ -36,7 +43,7 @@ final class CpuRing {
         backend.put(Ring.AttentionBlock.class, (op, i, a) -> {
             Shape s = CpuBackend.shape(i, 0);
             Heads h = op.heads();
-            return () -> CpuNative.attentionBlock(
+            return () -> attentionBlock(
                     a.input(0),
                     a.input(1),
                     a.output(0),
@@ -54,7 +61,7 @@ final class CpuRing {
         backend.put(Ring.AttentionBlockGrad.class, (op, i, a) -> {
             Shape s = CpuBackend.shape(i, 0);
             Heads h = op.heads();
-            return () -> CpuNative.attentionBlockGrad(
+            return () -> attentionBlockGrad(
                     a.input(0),
                     a.input(1),
                     a.input(2),
@@ -90,13 +97,67 @@ final class CpuRing {
         if (i.op() instanceof Ring.AttentionBlock op) {
             Heads h = op.heads();
             long numKeys = op.mask().numKeys(CpuBackend.shape(i, 0).dim(1));
-            return CpuNative.attentionBlockScratchBytes(h.heads(), h.groups(), h.width(), numKeys, numThreads);
+            return attentionBlockScratchBytes(h.heads(), h.groups(), h.width(), numKeys, numThreads);
         }
         if (i.op() instanceof Ring.AttentionBlockGrad op) {
             Heads h = op.heads();
             long numKeys = op.mask().numKeys(CpuBackend.shape(i, 0).dim(1));
-            return CpuNative.attentionBlockGradScratchBytes(h.heads(), h.groups(), h.width(), numKeys, numThreads);
+            return attentionBlockGradScratchBytes(h.heads(), h.groups(), h.width(), numKeys, numThreads);
         }
         return 0;
     }
+
+    /** {@code kv} = the key and value heads of qkv. */
+    private static native void packKeyValues(long qkv, long kv, int b, int t, int h, int hkv, int k);
+
+    /** {@code dqkv += (dq, dkv)}: dq [B, T, H K] to the query heads, dkv to the others. */
+    private static native void joinGradients(long dqkv, long dq, long dkv, int b, int t, int h, int hkv, int k);
+
+    /** Bytes of scratch of {@link #attentionBlock} for teams up to {@code maxThreads}. */
+    private static native long attentionBlockScratchBytes(int h, int hkv, int k, long numKeys, int maxThreads);
+
+    /**
+     * Adds to o and lse, which hold what {@link CpuNative#attention} writes, the first numKeys keys of a block, which the queries from
+     * firstQuery on see.
+     */
+    private static native void attentionBlock(
+            long qkv,
+            long kv,
+            long o,
+            long lse,
+            long scratch,
+            int b,
+            int t,
+            int h,
+            int hkv,
+            int k,
+            long firstQuery,
+            long numKeys,
+            float scale);
+
+    /** Bytes of scratch of {@link #attentionBlockGrad} for teams up to {@code maxThreads}. */
+    private static native long attentionBlockGradScratchBytes(int h, int hkv, int k, long numKeys, int maxThreads);
+
+    /**
+     * The part of such a block in the gradient, from the final o and lse and the gradient dO of o: dkv, all of it overwritten, and
+     * dq [B, T, H K], which is overwritten or added to.
+     */
+    private static native void attentionBlockGrad(
+            long qkv,
+            long kv,
+            long o,
+            long lse,
+            long gradO,
+            long dq,
+            long dkv,
+            long scratch,
+            int b,
+            int t,
+            int h,
+            int hkv,
+            int k,
+            long firstQuery,
+            long numKeys,
+            float scale,
+            boolean accumulate);
 }
