@@ -86,6 +86,9 @@ public final class CollectiveCost {
         if (op instanceof Collective.AllToAll) {
             return allToAll(span, in);
         }
+        if (op instanceof Collective.Shift) {
+            return shift(span, in);
+        }
         throw new AssertionError("the clock has no price for " + op.mnemonic());
     }
 

@@ -6,6 +6,7 @@ import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.program.Op;
+import io.brazier.program.Ring;
 import io.brazier.sim.Hardware.AttentionKernels;
 import io.brazier.sim.Hardware.Products;
 import io.brazier.sim.Hardware.Tile;
@@ -49,8 +50,8 @@ public final class OpCost {
         if (op instanceof MatMul || op instanceof BatchedMatMul) {
             return seconds(product(instruction));
         }
-        if (op instanceof Attention attention) {
-            return instruction.flops() / (hardware.peak(x.dtype()) * fraction(attention, x.shape()));
+        if (op instanceof Attention || op instanceof Ring) {
+            return instruction.flops() / (hardware.peak(x.dtype()) * fraction(op, x.shape()));
         }
         return instruction.flops() / hardware.vectorFlopsPerSecond();
     }
@@ -70,7 +71,7 @@ public final class OpCost {
         return new Product(x.dtype(), y.dtype(), batch, rows, columns, contracted);
     }
 
-    private double fraction(Attention op, Shape x) {
+    private double fraction(Op op, Shape x) {
         AttentionKernels kernels = hardware.attention();
         double numTokens = x.dim(1);
         double whole = op.mnemonic().endsWith("_grad") ? kernels.backwardFraction() : kernels.forwardFraction();
