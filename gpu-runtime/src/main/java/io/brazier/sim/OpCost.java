@@ -79,10 +79,10 @@ public final class OpCost {
     }
 
     /**
-     * Seconds of the arithmetic of a product. Tiles fill the processors in waves, the last of which may be
-     * mostly idle; a tile takes its padded multiplications, at the peak or at the rate at which the cache feeds it, and the
-     * latency of its first load and of its store. Where tiles are few, the contracted dim is split and the parts are summed
-     * through memory. A library picks the best of these kernels, so the shortest counts.
+     * Seconds of the arithmetic of a product. Tiles fill the processors in waves, the last of which may be mostly idle; a tile
+     * takes its padded multiplications, at the peak or at the rate at which the cache feeds it, and the latency of its first load
+     * and of its store. Where tiles are few, the contracted dim is split and the parts are summed through memory. A library picks
+     * the best of these kernels, so the shortest counts.
      */
     public double seconds(Product product) {
         double best = Double.POSITIVE_INFINITY;
