@@ -93,9 +93,16 @@ CPU_NATIVE(void, sumRows)(JNIEnv* env, jclass, jlong x, jlong addend, jlong y, j
 }
 
 CPU_NATIVE(void, dropout)
-(JNIEnv* env, jclass, jlong x, jlong y, jlong count, jfloat rate, jlong rng, jlong streamId, jlong rowWidth) {
+(JNIEnv* env, jclass, jlong x, jlong y, jlong count, jfloat rate, jlong rng, jlong rowOffset, jlong streamId,
+    jlong rowWidth) {
     REQUIRE(dropout, x, y, rng)
-    kernels().dropout(Address{x}, Address{y}, count, rate, Address{rng}, streamId, rowWidth);
+    kernels().dropout(Address{x}, Address{y}, count, rate, Address{rng}, rowOffset, streamId, rowWidth);
+}
+
+CPU_NATIVE(void, addBias)
+(JNIEnv* env, jclass, jlong x, jlong bias, jlong addend, jlong y, jlong rows, jlong width) {
+    REQUIRE(addBias, x, bias, y)
+    kernels().addBias(Address{x}, Address{bias}, Address{addend}, Address{y}, rows, width);
 }
 
 CPU_NATIVE(jboolean, allFinite)(JNIEnv* env, jclass, jlong x, jlong count) {
@@ -255,9 +262,9 @@ CPU_NATIVE(void, embeddingGrad)
         Address{tokens}, Address{dy}, Address{dtable}, rows, width, vocabulary, firstId, accumulate != 0);
 }
 
-CPU_NATIVE(void, squaredSum)(JNIEnv* env, jclass, jlong x, jlong count, jlong out, jboolean accumulate) {
+CPU_NATIVE(void, squaredSum)(JNIEnv* env, jclass, jlong x, jlong count, jdouble share, jlong out, jboolean accumulate) {
     REQUIRE(squaredSum, x, out)
-    kernels().squaredSum(Address{x}, count, Address{out}, accumulate != 0);
+    kernels().squaredSum(Address{x}, count, share, Address{out}, accumulate != 0);
 }
 
 CPU_NATIVE(void, adamw)

@@ -150,9 +150,10 @@ INLINE void philox(uint64_t block, uint32_t step, uint32_t stream, uint64_t seed
 
 // Element e of the whole (unsharded, unbatched) array takes word e % 4 of the block e / 4.
 void dropout(
-    const float* x, float* y, int64_t count, float rate, const int64_t* rng, int64_t stream, int64_t rowWidth) {
+    const float* x, float* y, int64_t count, float rate, const int64_t* rng, int64_t rowOffset, int64_t stream,
+    int64_t rowWidth) {
     constexpr int64_t GROUP = 2 * LANES;
-    int64_t first = rng[2] * rowWidth, firstGroup = first / GROUP;
+    int64_t first = (rng[2] + rowOffset) * rowWidth, firstGroup = first / GROUP;
     int64_t groups = (first + count + GROUP - 1) / GROUP - firstGroup;
     uint32_t step = static_cast<uint32_t>(rng[1]);
     uint64_t seed = static_cast<uint64_t>(rng[0]);
@@ -174,6 +175,23 @@ void dropout(
                 y[i] = x[i] * factors[i - begin];
             }
         }
+    });
+}
+
+void addBias(const float* x, const float* bias, const float* addend, float* y, int64_t rows, int64_t width) {
+    parallelFor(rows, rows * width, [=](int64_t row) __attribute__((always_inline)) {
+        const float* from = x + row * width;
+        const float* more = addend == nullptr ? nullptr : addend + row * width;
+        float* to = y + row * width;
+        vectorLoop(
+            0, width, [=](int64_t i) __attribute__((always_inline)) {
+                Vec sum = load(from + i) + load(bias + i);
+                store(to + i, more == nullptr ? sum : sum + load(more + i));
+            },
+            [=](int64_t i, int64_t n) __attribute__((always_inline)) {
+                Vec sum = loadPartial(from + i, n) + loadPartial(bias + i, n);
+                storePartial(to + i, more == nullptr ? sum : sum + loadPartial(more + i, n), n);
+            });
     });
 }
 

@@ -41,7 +41,10 @@ struct Gemm {
     K(void, scale, (const float* x, float* y, int64_t count, float factor))                                             \
     K(void, sumRows, (const float* x, const float* addend, float* y, int64_t rows, int64_t width))                      \
     K(void, dropout,                                                                                                    \
-        (const float* x, float* y, int64_t count, float rate, const int64_t* rng, int64_t stream, int64_t rowWidth))    \
+        (const float* x, float* y, int64_t count, float rate, const int64_t* rng, int64_t rowOffset, int64_t stream,     \
+            int64_t rowWidth))                                                                                          \
+    K(void, addBias,                                                                                                    \
+        (const float* x, const float* bias, const float* addend, float* y, int64_t rows, int64_t width))                \
     K(bool, allFinite, (const float* x, int64_t count))                                                                 \
     K(void, layerNorm,                                                                                                  \
         (const float* x, const float* gamma, const float* beta, float* y, float* mean, float* rstd, int64_t rows,       \
@@ -127,7 +130,7 @@ struct Gemm {
     K(void, gatesGrad,                                                                                                  \
         (const float* x, const float* buffer, const int32_t* slots, float* dots, int64_t rows, int64_t k,               \
             int64_t width))                                                                                             \
-    K(void, squaredSum, (const float* x, int64_t count, double* out, bool accumulate))                                  \
+    K(void, squaredSum, (const float* x, int64_t count, double share, double* out, bool accumulate))                    \
     K(void, adamw,                                                                                                      \
         (float* param, const float* grad, float* m, float* v, int64_t count, const float* scalars, float weightDecay))
 

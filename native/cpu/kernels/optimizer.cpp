@@ -8,9 +8,9 @@ namespace brazier {
 namespace BRAZIER_ISA {
 
 // Fixed chunks, each summed in double by eight lanes, then added up in their order.
-void squaredSum(const float* x, int64_t count, double* out, bool accumulate) {
+void squaredSum(const float* x, int64_t count, double share, double* out, bool accumulate) {
     constexpr int64_t CHUNK = 65536, GROUP = 1024;
-    double total = accumulate ? out[0] : 0.0;
+    double total = 0;
     for (int64_t start = 0; start < count; start += CHUNK * GROUP) {
         double parts[GROUP];
         int64_t size = least(CHUNK * GROUP, count - start);
@@ -34,7 +34,7 @@ void squaredSum(const float* x, int64_t count, double* out, bool accumulate) {
             total += parts[chunk];
         }
     }
-    out[0] = total;
+    out[0] = share * total + (accumulate ? out[0] : 0);
 }
 
 // Decoupled decay first, then the step, as PyTorch orders them (arXiv:1711.05101, alg. 2).

@@ -2,6 +2,7 @@ package io.brazier.cpu;
 
 import io.brazier.collective.Communicator;
 import io.brazier.exec.Backend;
+import io.brazier.plan.RankPlan;
 import io.brazier.program.Attention;
 import io.brazier.program.Attention.Heads;
 import io.brazier.program.BatchedMatMul;
@@ -16,7 +17,9 @@ import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.Norm;
 import io.brazier.program.Op;
 import io.brazier.program.Optimizer;
+import io.brazier.tensor.Axis;
 import io.brazier.tensor.Group;
+import io.brazier.tensor.Range;
 import io.brazier.tensor.Shape;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
@@ -35,6 +38,7 @@ public final class CpuBackend implements Backend {
     private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
     private final Map<CpuMatMul.Key, CpuMatMul> products = new HashMap<>();
     private final int numThreads;
+    private Function<Group, Communicator> communicators;
 
     /**
      * @param numThreads threads that kernels use, the calling one included
@@ -42,6 +46,7 @@ public final class CpuBackend implements Backend {
      */
     public CpuBackend(int numThreads, Function<Group, Communicator> communicators) {
         this(numThreads);
+        this.communicators = communicators;
         new CpuCollectives(communicators).putInto(this);
     }
 
@@ -135,8 +140,29 @@ public final class CpuBackend implements Backend {
         });
         put(Elementwise.Dropout.class, (op, i, a) -> {
             Shape x = shape(i, 0);
-            return () -> CpuNative.dropout(
-                    a.input(0), a.output(0), x.numElements(), (float) op.rate(), a.input(1), op.stream(), x.width());
+            return () -> {
+                long local = 0;
+                for (long b = 0; b < x.dim(0); b++) {
+                    for (Range range : op.tokens()) {
+                        long skipped = local * x.width() * Float.BYTES;
+                        CpuNative.dropout(
+                                a.input(0) + skipped,
+                                a.output(0) + skipped,
+                                range.length() * x.width(),
+                                (float) op.rate(),
+                                a.input(1),
+                                b * op.sequenceLength() + range.start(),
+                                op.stream(),
+                                x.width());
+                        local += range.length();
+                    }
+                }
+            };
+        });
+        put(Elementwise.AddBias.class, (op, i, a) -> {
+            Shape x = shape(i, 0);
+            long addend = op.addend() == Operand.PRESENT ? a.input(2) : 0;
+            return () -> CpuNative.addBias(a.input(0), a.input(1), addend, a.output(0), x.rows(), x.width());
         });
     }
 
@@ -244,7 +270,7 @@ public final class CpuBackend implements Backend {
         put(Optimizer.SquaredSum.class, (op, i, a) -> {
             long count = shape(i, 0).numElements();
             boolean accumulate = op.addend() == Operand.PRESENT;
-            return () -> CpuNative.squaredSum(a.input(0), count, a.output(0), accumulate);
+            return () -> CpuNative.squaredSum(a.input(0), count, op.share(), a.output(0), accumulate);
         });
         put(Optimizer.AdamW.class, (op, i, a) -> {
             long count = shape(i, 0).numElements();
@@ -302,6 +328,20 @@ public final class CpuBackend implements Backend {
             throw new AssertionError("the CPU back end has no kernel for " + i.op().mnemonic());
         }
         return lowering.lower(i.op(), i, a);
+    }
+
+    @Override
+    public Runnable start(RankPlan.Transfer transfer, long address) {
+        Communicator communicator = communicators.apply(Group.of(Axis.PP));
+        long bytes = transfer.slice().bytes();
+        return (transfer.direction() == RankPlan.Transfer.Direction.SEND
+                        ? communicator.send(address, bytes, transfer.peer())
+                        : communicator.receive(address, bytes, transfer.peer()))::await;
+    }
+
+    @Override
+    public void copy(long target, long source, long bytes) {
+        CpuNative.copy(target, source, bytes);
     }
 
     @Override

@@ -8,38 +8,33 @@ import io.brazier.exec.PlannedInferenceEngine;
 import io.brazier.exec.PlannedTrainingEngine;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingSpec;
-import io.brazier.nn.Gpt;
-import io.brazier.nn.GptConfig;
+import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.InferencePlan;
 import io.brazier.plan.TrainingPlan;
-import io.brazier.tensor.Mesh;
 
 /** Makes engines on this machine's processor. */
 public final class CpuEngines {
     private CpuEngines() {}
 
     /**
-     * A data-parallel training rank.
+     * A training rank. Collective.
      *
-     * @param communicator of all ranks; its rank is this engine's
+     * @param communicator of all ranks of the layout's mesh; its rank is this engine's
      * @param numThreads threads of the kernels
      * @param initial first weights
+     * @throws IllegalArgumentException naming every violation of the layout
      */
     public static TrainingEngine training(
             TrainingSpec spec, Communicator communicator, int numThreads, WeightSource initial, Fill fill) {
-        CpuBackend backend = new CpuBackend(numThreads, group -> communicator);
-        TrainingPlan plan = TrainingPlan.make(
-                new TrainingPlan.Request(
-                        new Gpt(spec.model()),
-                        Mesh.dataParallel(communicator.size()),
-                        communicator.rank(),
-                        spec.microBatchSize(),
-                        spec.numMicroBatches(),
-                        spec.sequenceLength(),
-                        spec.dropout(),
-                        spec.optimizer().weightDecay()),
-                backend::workspaceBytes);
+        if (communicator.size() != spec.layout().mesh().worldSize()) {
+            throw new IllegalArgumentException(spec.layout().mesh() + " = "
+                    + spec.layout().mesh().worldSize() + " ranks, but there are " + communicator.size());
+        }
+        MeshCommunicators communicators = new MeshCommunicators(communicator);
+        CpuBackend backend = new CpuBackend(numThreads, communicators::of);
+        TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);
+        communicators.connect(plan.plan());
         return new PlannedTrainingEngine(plan, new LoadedPlan(plan.plan(), backend, fill), spec, initial);
     }
 
@@ -49,9 +44,9 @@ public final class CpuEngines {
      * @param maxTokens longest sequence, at most the model's positions
      */
     public static InferenceEngine inference(
-            GptConfig model, WeightSource weights, int numThreads, int maxBatch, int maxTokens) {
+            ModelConfig model, WeightSource weights, int numThreads, int maxBatch, int maxTokens) {
         CpuBackend backend = new CpuBackend(numThreads);
-        InferencePlan plan = InferencePlan.make(new Gpt(model), maxBatch, maxTokens, backend::workspaceBytes);
+        InferencePlan plan = InferencePlan.make(model.model(), maxBatch, maxTokens, backend::workspaceBytes);
         return new PlannedInferenceEngine(
                 plan, new LoadedPlan(plan.plan(), backend, Fill.ZERO), model.vocabularySize(), weights);
     }

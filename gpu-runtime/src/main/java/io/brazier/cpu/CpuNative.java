@@ -155,9 +155,13 @@ public final class CpuNative {
      * {@code y = x keep / (1 - rate)} where keep is drawn by Philox4x32-10 keyed by the seed, from the counter (step,
      * stream, global element index); the same call on dy is the backward. y may be x.
      *
-     * @param rng i64[3] {seed, step, firstRow}: element i has the global index firstRow * rowWidth + i
+     * @param rng i64[3] {seed, step, firstRow}: element i has the global index (firstRow + rowOffset) * rowWidth + i
      */
-    public static native void dropout(long x, long y, long count, float rate, long rng, long streamId, long rowWidth);
+    public static native void dropout(
+            long x, long y, long count, float rate, long rng, long rowOffset, long streamId, long rowWidth);
+
+    /** {@code y[r][i] = x[r][i] + bias[i] (+ addend[r][i])}; y may be x or addend. */
+    public static native void addBias(long x, long bias, long addend, long y, long rows, long width);
 
     /** True when no element is infinite or NaN. */
     public static native boolean allFinite(long x, long count);
@@ -377,8 +381,8 @@ public final class CpuNative {
 
     // ---- optimizer
 
-    /** {@code out f64[1] (+)= sum of squares}, summed in double. */
-    public static native void squaredSum(long x, long count, long out, boolean accumulate);
+    /** {@code out f64[1] (+)= share * sum of squares}, summed in double. */
+    public static native void squaredSum(long x, long count, double share, long out, boolean accumulate);
 
     /**
      * One AdamW step in place with decoupled decay, in PyTorch's order of operations:

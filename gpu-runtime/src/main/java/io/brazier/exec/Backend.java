@@ -1,5 +1,6 @@
 package io.brazier.exec;
 
+import io.brazier.plan.RankPlan;
 import io.brazier.program.Instruction;
 import java.nio.ByteBuffer;
 
@@ -27,6 +28,16 @@ public interface Backend extends AutoCloseable {
 
     /** The kernel of an instruction, ready to run as often as one likes. */
     Runnable lower(Instruction instruction, Addresses addresses);
+
+    /**
+     * Begins to send or receive a slice of the arena along the pipeline; the result waits for the end.
+     *
+     * @param address of the first byte
+     */
+    Runnable start(RankPlan.Transfer transfer, long address);
+
+    /** Copies bytes inside the device's memory. */
+    void copy(long target, long source, long bytes);
 
     /** Copies the remaining bytes of a direct buffer to the device. */
     void upload(ByteBuffer source, long address);

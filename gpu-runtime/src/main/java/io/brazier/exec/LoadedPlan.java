@@ -23,14 +23,15 @@ public final class LoadedPlan implements AutoCloseable {
 
     /** Regions whose gaps between parameters take part in flat updates, and so must be zero. */
     private static final List<Region> FLAT =
-            List.of(Region.WEIGHTS, Region.GRADIENTS, Region.FIRST_MOMENTS, Region.SECOND_MOMENTS);
+            List.of(Region.WEIGHTS, Region.MASTERS, Region.GRADIENTS, Region.FIRST_MOMENTS, Region.SECOND_MOMENTS);
 
     private static final int STAGING_BYTES = 1 << 20;
 
     private final RankPlan plan;
     private final Backend backend;
     private final long arena;
-    private final Map<String, Runnable[]> kernels = new HashMap<>();
+    private final Map<String, Runnable[][]> kernels = new HashMap<>();
+    private final Map<RankPlan.Transfer, Runnable> transfers = new HashMap<>();
     private final ByteBuffer staging = ByteBuffer.allocateDirect(STAGING_BYTES).order(ByteOrder.nativeOrder());
 
     public LoadedPlan(RankPlan plan, Backend backend, Fill fill) {
@@ -44,10 +45,16 @@ public final class LoadedPlan implements AutoCloseable {
                 backend.fill(arena + plan.base(region), bytes / Float.BYTES, 0);
             }
         }
-        plan.segments().forEach((name, segment) -> kernels.put(name, lower(segment)));
+        plan.segments().forEach((name, segment) -> {
+            Runnable[][] bySlot = new Runnable[segment.numSlots()][];
+            for (int slot = 0; slot < bySlot.length; slot++) {
+                bySlot[slot] = lower(segment, slot);
+            }
+            kernels.put(name, bySlot);
+        });
     }
 
-    private Runnable[] lower(Segment segment) {
+    private Runnable[] lower(Segment segment, int slot) {
         List<Instruction> instructions = segment.program().instructions();
         Runnable[] lowered = new Runnable[instructions.size()];
         for (int x = 0; x < lowered.length; x++) {
@@ -55,13 +62,16 @@ public final class LoadedPlan implements AutoCloseable {
             long workspace = segment.workspaces().get(x).map(this::address).orElse(0L);
             lowered[x] = backend.lower(
                     i,
-                    new Backend.Addresses(addresses(segment, i.inputs()), addresses(segment, i.outputs()), workspace));
+                    new Backend.Addresses(
+                            addresses(segment, slot, i.inputs()), addresses(segment, slot, i.outputs()), workspace));
         }
         return lowered;
     }
 
-    private long[] addresses(Segment segment, List<Value> values) {
-        return values.stream().mapToLong(v -> address(segment.slice(v))).toArray();
+    private long[] addresses(Segment segment, int slot, List<Value> values) {
+        return values.stream()
+                .mapToLong(v -> address(segment.inSlot(segment.slice(v), slot)))
+                .toArray();
     }
 
     public RankPlan plan() {
@@ -78,9 +88,26 @@ public final class LoadedPlan implements AutoCloseable {
     }
 
     /** Runs a segment on the calling thread. */
-    public void run(String segment) {
-        for (Runnable kernel : kernels.get(segment)) {
+    public void run(String segment, int slot) {
+        for (Runnable kernel : kernels.get(segment)[slot]) {
             kernel.run();
+        }
+    }
+
+    /** Runs one entry of a schedule on the calling thread. */
+    public void run(RankPlan.Step step) {
+        if (step instanceof RankPlan.Launch launch) {
+            run(launch.segment(), launch.slot());
+        } else if (step instanceof RankPlan.StartTransfer start) {
+            RankPlan.Transfer transfer = start.transfer();
+            transfers.put(transfer, backend.start(transfer, address(transfer.slice()) + transfer.offset()));
+        } else if (step instanceof RankPlan.AwaitTransfer await) {
+            transfers.remove(await.transfer()).run();
+        } else if (step instanceof RankPlan.Accept accept) {
+            backend.copy(
+                    address(accept.to()) + accept.offset(),
+                    address(accept.from()),
+                    accept.from().bytes());
         }
     }
 

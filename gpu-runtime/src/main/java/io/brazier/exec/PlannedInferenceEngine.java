@@ -64,7 +64,7 @@ public final class PlannedInferenceEngine implements InferenceEngine {
                     batch,
                     InferencePlan.CHUNK,
                     (r, t) -> r < rows.length && from + t + 1 < rows[r].length ? rows[r][from + t + 1] : -1);
-            loaded.run(InferencePlan.score(batch));
+            loaded.run(InferencePlan.score(batch), 0);
             for (int r = 0; r < rows.length; r++) {
                 int count = Math.min(InferencePlan.CHUNK, result[r].length - start);
                 if (count > 0) {
@@ -91,7 +91,7 @@ public final class PlannedInferenceEngine implements InferenceEngine {
                     batch,
                     1,
                     (r, t) -> r < prompts.length && endsIn(prompts[r], from) ? prompts[r].length - 1 - from : 0);
-            loaded.run(InferencePlan.next(batch, InferencePlan.CHUNK));
+            loaded.run(InferencePlan.next(batch, InferencePlan.CHUNK), 0);
             for (int r = 0; r < prompts.length; r++) {
                 if (endsIn(prompts[r], start)) {
                     readFloats("logits", (long) r * vocabularySize, logits[r], 0, vocabularySize);
@@ -124,7 +124,7 @@ public final class PlannedInferenceEngine implements InferenceEngine {
         writeInts("positions", batch, 1, (r, t) -> r < tokens.length ? lengths[r] : 0);
         writeInts("starts", batch, 1, (r, t) -> r < tokens.length ? lengths[r] : 0);
         writeInts("rows", batch, 1, (r, t) -> 0);
-        loaded.run(InferencePlan.next(batch, 1));
+        loaded.run(InferencePlan.next(batch, 1), 0);
         float[][] logits = new float[tokens.length][vocabularySize];
         for (int r = 0; r < tokens.length; r++) {
             readFloats("logits", (long) r * vocabularySize, logits[r], 0, vocabularySize);

@@ -1,16 +1,22 @@
 package io.brazier.exec;
 
+import io.brazier.nn.ParameterSpec;
+import io.brazier.nn.RankView;
 import io.brazier.nn.WeightSource;
+import io.brazier.plan.PlacedUnit;
 import io.brazier.plan.RankPlan;
 import io.brazier.plan.Region;
+import io.brazier.plan.Segment;
 import io.brazier.plan.Slice;
 import io.brazier.plan.TrainingPlan;
-import io.brazier.plan.TrainingPlan.Placed;
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.Group;
+import io.brazier.tensor.Range;
+import io.brazier.tensor.Shard;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -19,93 +25,162 @@ public final class PlannedTrainingEngine implements TrainingEngine {
     private final TrainingPlan training;
     private final LoadedPlan loaded;
     private final TrainingSpec spec;
-    private final int dataParallelRank;
-    private final Map<String, Placed> placed = new HashMap<>();
-    private final List<Parameter> parameters;
+    private final RankView view;
+    private final Map<Parameter, PlacedUnit> units = new LinkedHashMap<>();
 
-    /** Takes ownership of loaded, which must hold training.plan(). */
+    /** Takes ownership of loaded, which must hold training.plan(). Collective. */
     public PlannedTrainingEngine(TrainingPlan training, LoadedPlan loaded, TrainingSpec spec, WeightSource initial) {
         this.training = training;
         this.loaded = loaded;
         this.spec = spec;
-        RankPlan plan = training.plan();
-        this.dataParallelRank = plan.mesh().coordinate(plan.rank(), Axis.DP);
-        training.parameters().forEach(p -> placed.put(p.spec().name(), p));
-        this.parameters = training.parameters().stream()
-                .map(p -> new Parameter(p.spec().name(), p.spec().shape().dims()))
-                .toList();
-        writePositions();
-        loaded.write(training.lossGradient(), 0, Float.BYTES, b -> b.putFloat(1));
-        FloatBuffer chunk = FloatBuffer.allocate(LoadedPlan.maxTransferBytes() / Float.BYTES);
-        for (Parameter p : parameters) {
-            for (long offset = 0; offset < p.numElements(); offset += chunk.capacity()) {
-                chunk.clear().limit((int) Math.min(chunk.capacity(), p.numElements() - offset));
-                initial.read(p.name(), offset, chunk);
-                write(p, State.WEIGHT, offset, chunk.flip());
+        this.view = spec.layout().view(training.plan().rank());
+        for (PlacedUnit unit : training.units()) {
+            for (ParameterSpec p : unit.unit().parameters()) {
+                hold(unit, p);
             }
+        }
+        writePositions("positions", view.tokens(spec.sequenceLength()));
+        writePositions("sequence positions", view.sequenceTokens(spec.sequenceLength()));
+        if (training.named().containsKey("loss.gradient")) {
+            loaded.write(training.named().get("loss.gradient"), 0, Float.BYTES, b -> b.putFloat(1));
+        }
+        for (Parameter p : units.keySet()) {
+            read(initial, p);
+        }
+        publish();
+    }
+
+    private void hold(PlacedUnit unit, ParameterSpec p) {
+        Shard shard = p.shard(view.mesh(), view.rank());
+        Range elements = unit.elements(p, shard.shape().numElements());
+        long from = Math.max(elements.start(), unit.shard().start());
+        long to = Math.min(elements.end(), unit.shard().end());
+        if (from < to) {
+            Range held = new Range(from - elements.start(), to - from);
+            Group replicas = unit.replicas(p, view);
+            boolean tied =
+                    view.size(Axis.PP) > 1 && training.request().model().tied().contains(p.name());
+            int ends = tied ? 2 : 1;
+            int end = tied && view.coordinate(Axis.PP) > 0 ? 1 : 0;
+            int index = view.mesh().coordinate(view.rank(), replicas) * ends + end;
+            units.put(new Parameter(p.name(), shard, held, index, view.mesh().size(replicas) * ends), unit);
         }
     }
 
-    private void writePositions() {
-        int numTokens = spec.sequenceLength();
-        int count = (int) (training.positions().bytes() / Integer.BYTES);
-        int[] positions = new int[count];
-        for (int x = 0; x < count; x++) {
-            positions[x] = x % numTokens;
+    private void read(WeightSource initial, Parameter p) {
+        FloatBuffer chunk = FloatBuffer.allocate(LoadedPlan.maxTransferBytes() / Float.BYTES);
+        p.forEachRun(0, p.numElements(), (global, local, count) -> {
+            for (long done = 0; done < count; done += chunk.capacity()) {
+                chunk.clear().limit((int) Math.min(chunk.capacity(), count - done));
+                initial.read(p.name(), global + done, chunk);
+                write(p, State.WEIGHT, local + done, chunk.flip());
+            }
+        });
+    }
+
+    private void writePositions(String name, List<Range> tokens) {
+        Slice slice = training.named().get(name);
+        if (slice == null) {
+            return;
         }
-        writeInts(training.positions(), IntBuffer.wrap(positions));
+        IntBuffer positions = IntBuffer.allocate((int) (slice.bytes() / Integer.BYTES));
+        while (positions.hasRemaining()) {
+            for (Range range : tokens) {
+                for (long t = range.start(); t < range.end(); t++) {
+                    positions.put((int) t);
+                }
+            }
+        }
+        writeInts(slice, positions.flip());
     }
 
     @Override
     public StepOutcome step(long step, double learningRate, Feed feed) {
         loaded.bindThread();
+        int count = spec.microBatchSize() * spec.sequenceLength();
+        IntBuffer[] tokens = new IntBuffer[spec.numMicroBatches()];
+        IntBuffer[] targets = new IntBuffer[spec.numMicroBatches()];
+        for (int x = 0; x < tokens.length; x++) {
+            tokens[x] = IntBuffer.allocate(count);
+            targets[x] = IntBuffer.allocate(count);
+            feed.fill(x, tokens[x], targets[x]);
+        }
         double partialLoss = 0;
         StepOutcome outcome = null;
-        IntBuffer tokens = IntBuffer.allocate(inputInts());
-        IntBuffer targets = IntBuffer.allocate(inputInts());
-        for (RankPlan.Launch launch : loaded.plan().schedule()) {
-            switch (launch.segment()) {
-                case TrainingPlan.FORWARD -> {
-                    feed.fill(launch.microBatch(), tokens.clear(), targets.clear());
-                    writeInts(training.tokens(), tokens.clear());
-                    writeInts(training.targets(), targets.clear());
-                    writeRng(step, launch.microBatch());
-                    loaded.run(launch.segment());
-                    partialLoss += loaded.read(training.loss(), 0, Float.BYTES).getFloat();
+        for (RankPlan.Step entry : loaded.plan().schedule()) {
+            String segment = entry instanceof RankPlan.Launch launch ? launch.segment() : "";
+            if (training.feeds().containsKey(segment)) {
+                RankPlan.Launch launch = (RankPlan.Launch) entry;
+                feed(launch, step, tokens[launch.microBatch()], targets[launch.microBatch()]);
+                loaded.run(entry);
+                if (training.feeds().get(segment).containsKey("targets")) {
+                    partialLoss += loaded.read(training.named().get("loss"), 0, Float.BYTES)
+                            .getFloat();
                 }
-                case TrainingPlan.NORM -> outcome = norm((float) partialLoss);
-                case TrainingPlan.UPDATE -> {
-                    if (outcome.updated()) {
-                        writeScalars(step, learningRate, outcome.gradientNorm());
-                        loaded.run(launch.segment());
-                    }
+            } else if (segment.equals(TrainingPlan.NORM)) {
+                outcome = norm((float) partialLoss);
+            } else if (segment.equals(TrainingPlan.UPDATE)) {
+                if (!outcome.updated()) {
+                    break;
                 }
-                default -> loaded.run(launch.segment());
+                writeScalars(step, learningRate, outcome.gradientNorm());
+                loaded.run(entry);
+            } else {
+                loaded.run(entry);
             }
         }
         return outcome;
     }
 
+    private void feed(RankPlan.Launch launch, long step, IntBuffer tokens, IntBuffer targets) {
+        Segment segment = loaded.plan().segments().get(launch.segment());
+        training.feeds().get(launch.segment()).forEach((name, place) -> {
+            Slice slice = segment.inSlot(place, launch.slot());
+            switch (name) {
+                case "tokens" -> writeInts(slice, columns(tokens));
+                case "targets" -> writeInts(slice, columns(targets));
+                case "rng" -> writeRng(slice, step, launch.microBatch());
+                default -> throw new AssertionError(name);
+            }
+        });
+    }
+
+    /** This rank's tokens of each row. */
+    private IntBuffer columns(IntBuffer rows) {
+        List<Range> held = view.tokens(spec.sequenceLength());
+        IntBuffer columns = IntBuffer.allocate((int) (spec.microBatchSize() * Range.total(held)));
+        for (int row = 0; row < spec.microBatchSize(); row++) {
+            for (Range range : held) {
+                int first = (int) (row * spec.sequenceLength() + range.start());
+                columns.put(columns.position(), rows, first, (int) range.length());
+                columns.position(columns.position() + (int) range.length());
+            }
+        }
+        return columns.flip();
+    }
+
     private StepOutcome norm(float partialLoss) {
-        loaded.write(training.stepLoss(), 0, Float.BYTES, b -> b.putFloat(partialLoss));
-        loaded.run(TrainingPlan.NORM);
-        double loss = loaded.read(training.stepLoss(), 0, Float.BYTES).getFloat();
-        double norm =
-                Math.sqrt(loaded.read(training.squaredNorm(), 0, Double.BYTES).getDouble());
+        Slice stepLoss = training.named().get("step loss");
+        loaded.write(stepLoss, 0, Float.BYTES, b -> b.putFloat(partialLoss));
+        loaded.run(TrainingPlan.NORM, 0);
+        double loss = loaded.read(stepLoss, 0, Float.BYTES).getFloat();
+        double norm = Math.sqrt(loaded.read(training.named().get("squared norm"), 0, Double.BYTES)
+                .getDouble());
         return new StepOutcome(loss, norm, Double.isFinite(loss) && Double.isFinite(norm));
     }
 
-    private void writeRng(long step, int microBatch) {
-        long rows = training.tokens().bytes() / Integer.BYTES;
-        long firstRow = ((long) microBatch * loaded.plan().mesh().dp() + dataParallelRank) * rows;
-        loaded.write(training.rng(), 0, 3 * Long.BYTES, b -> b.putLong(spec.seed())
+    private void writeRng(Slice slice, long step, int microBatch) {
+        long firstRow = ((long) microBatch * view.dataSize() + view.dataIndex())
+                * spec.microBatchSize()
+                * spec.sequenceLength();
+        loaded.write(slice, 0, 3 * Long.BYTES, b -> b.putLong(spec.seed())
                 .putLong(step)
                 .putLong(firstRow));
     }
 
     private void writeScalars(long step, double learningRate, double norm) {
         double[] scalars = spec.optimizer().scalars(step, learningRate, norm);
-        loaded.write(training.scalars(), 0, scalars.length * Float.BYTES, b -> {
+        loaded.write(training.named().get("scalars"), 0, scalars.length * Float.BYTES, b -> {
             for (double scalar : scalars) {
                 b.putFloat((float) scalar);
             }
@@ -115,14 +190,23 @@ public final class PlannedTrainingEngine implements TrainingEngine {
     @Override
     public double evaluate(IntBuffer tokens, IntBuffer targets) {
         loaded.bindThread();
-        writeInts(training.tokens(), tokens);
-        writeInts(training.targets(), targets);
-        loaded.run(TrainingPlan.EVALUATE);
-        return loaded.read(training.evaluationLoss(), 0, Float.BYTES).getFloat();
+        Map<String, Slice> named = training.named();
+        if (named.containsKey("evaluation tokens")) {
+            writeInts(named.get("evaluation tokens"), columns(tokens));
+        }
+        if (named.containsKey("evaluation targets")) {
+            writeInts(named.get("evaluation targets"), columns(targets));
+        }
+        training.evaluation().forEach(loaded::run);
+        return named.containsKey("evaluation loss")
+                ? loaded.read(named.get("evaluation loss"), 0, Float.BYTES).getFloat()
+                : 0;
     }
 
-    private int inputInts() {
-        return (int) (training.tokens().bytes() / Integer.BYTES);
+    @Override
+    public void publish() {
+        loaded.bindThread();
+        loaded.run(TrainingPlan.PUBLISH, 0);
     }
 
     private void writeInts(Slice slice, IntBuffer values) {
@@ -140,18 +224,26 @@ public final class PlannedTrainingEngine implements TrainingEngine {
 
     @Override
     public List<Parameter> parameters() {
-        return parameters;
+        return List.copyOf(units.keySet());
     }
 
     private Slice slice(Parameter parameter, State state) {
-        Region region =
+        PlacedUnit unit = units.get(parameter);
+        Slice shard =
                 switch (state) {
-                    case WEIGHT -> Region.WEIGHTS;
-                    case GRADIENT -> Region.GRADIENTS;
-                    case FIRST_MOMENT -> Region.FIRST_MOMENTS;
-                    case SECOND_MOMENT -> Region.SECOND_MOMENTS;
+                    case WEIGHT -> unit.masters();
+                    case GRADIENT -> unit.held().get(Region.GRADIENTS).of(unit.shard());
+                    case FIRST_MOMENT -> unit.held().get(Region.FIRST_MOMENTS).slice();
+                    case SECOND_MOMENT -> unit.held().get(Region.SECOND_MOMENTS).slice();
                 };
-        return placed.get(parameter.name()).in(region);
+        ParameterSpec spec = unit.unit().parameters().stream()
+                .filter(p -> p.name().equals(parameter.name()))
+                .findFirst()
+                .orElseThrow();
+        long first = unit.elements(spec, 1).start()
+                + parameter.held().start()
+                - unit.shard().start();
+        return new Slice(shard.region(), shard.offset() + first * Float.BYTES, parameter.numElements() * Float.BYTES);
     }
 
     @Override

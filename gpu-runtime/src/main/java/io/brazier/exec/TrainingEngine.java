@@ -1,5 +1,7 @@
 package io.brazier.exec;
 
+import io.brazier.tensor.Range;
+import io.brazier.tensor.Shard;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.util.List;
@@ -33,30 +35,54 @@ public interface TrainingEngine extends AutoCloseable {
     }
 
     /**
-     * A parameter of f32 elements.
+     * What a rank keeps of a parameter of f32 elements.
      *
      * @param name path, for example {@code h.0.attn.c_attn.weight}
+     * @param shard part of the whole parameter that products on this rank see
+     * @param held elements of the shard, in its row-major order, whose state this rank keeps
+     * @param replica number of this rank among those that keep the same elements
+     * @param numReplicas how many keep the same
      */
-    record Parameter(String name, List<Long> shape) {
+    record Parameter(String name, Shard shard, Range held, int replica, int numReplicas) {
+        /** Elements that this rank keeps. */
         public long numElements() {
-            return shape.stream().reduce(1L, Math::multiplyExact);
+            return held.length();
+        }
+
+        /** Shape of the whole parameter. */
+        public List<Long> shape() {
+            return shard.global().dims();
+        }
+
+        /** Visits kept elements [from, to) in runs that are contiguous in the whole parameter; local offsets count from held. */
+        public void forEachRun(long from, long to, Shard.Run run) {
+            shard.forEachRun(
+                    held.start() + from,
+                    held.start() + to,
+                    (global, local, count) -> run.at(global, local - held.start(), count));
         }
     }
 
     /** Forward, backward, all-reduce and update of one global step (from 0). Collective. */
     StepOutcome step(long step, double learningRate, Feed feed);
 
-    /** Sum of the cross-entropy over the targets of one micro-batch of this rank, nats; not collective. */
+    /**
+     * This rank's part of the cross-entropy summed over the targets of one micro-batch, nats: the sum over all ranks is that of all
+     * micro-batches. Collective.
+     */
     double evaluate(IntBuffer tokens, IntBuffer targets);
 
-    /** Parameters in a fixed order, the same on all ranks. */
+    /** What this rank keeps, in a fixed order. */
     List<Parameter> parameters();
 
-    /** Copies target.remaining() elements of a parameter's state, from element offset on, into target. */
+    /** Copies target.remaining() kept elements of a parameter's state, from kept element offset on, into target. */
     void read(Parameter parameter, State state, long offset, FloatBuffer target);
 
-    /** Copies source.remaining() elements into a parameter's state, from element offset on. */
+    /** Copies source.remaining() elements into a parameter's state, from kept element offset on. */
     void write(Parameter parameter, State state, long offset, FloatBuffer source);
+
+    /** Makes weights that were written seen by products, on all ranks. Collective. */
+    void publish();
 
     /** Bytes of the plan, which are also the bytes allocated. */
     long memoryBytes();

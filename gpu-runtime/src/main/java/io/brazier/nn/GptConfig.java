@@ -28,7 +28,7 @@ public record GptConfig(
         double layerNormEpsilon,
         Function activation,
         Set<Variant> variants)
-        implements java.io.Serializable {
+        implements ModelConfig {
 
     /** A deviation from GPT-2 as published; the comment is its setting in Hugging Face's config.json. */
     public enum Variant {
@@ -86,22 +86,35 @@ public record GptConfig(
         return new GptConfig(vocabularySize, maxPositions, numLayers, numHeads, width, 4 * width, 1e-5);
     }
 
-    /** K, the width of one head. */
+    @Override
+    public int numKeyValueHeads() {
+        return numHeads;
+    }
+
+    @Override
+    public int numExperts() {
+        return 0;
+    }
+
+    @Override
+    public Model model() {
+        return new Gpt(this);
+    }
+
+    @Override
     public int headWidth() {
         return width / numHeads;
     }
 
-    /** Weights of the model; a tied head shares the embedding's. */
+    @Override
     public long numParameters() {
         long perLayer = 4L * width * width + 2L * width * hiddenWidth + 9L * width + hiddenWidth;
         long head = variants.contains(Variant.UNTIED_HEAD) ? (long) vocabularySize * width : 0;
         return (long) (vocabularySize + maxPositions) * width + numLayers * perLayer + 2L * width + head;
     }
 
-    /**
-     * Model FLOPs of one token of a training step at sequence length T: 6 per matmul weight plus the attention scores,
-     * 6 (L (4 D^2 + 2 D F) + V D) + 12 L D T (arXiv:2204.02311, app. B).
-     */
+    /** 6 per matmul weight plus the attention scores, 6 (L (4 D^2 + 2 D F) + V D) + 12 L D T (arXiv:2204.02311, app. B). */
+    @Override
     public double trainingFlopsPerToken(int sequenceLength) {
         double matmul = numLayers * (4.0 * width * width + 2.0 * width * hiddenWidth) + (double) vocabularySize * width;
         return 6 * matmul + 12.0 * numLayers * width * sequenceLength;

@@ -13,6 +13,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * Reverse-mode differentiation of a program. The gradient of every value must have the type that {@link
@@ -23,17 +24,17 @@ public final class Autodiff {
     /**
      * A forward program, and the backward program that takes what it keeps.
      *
-     * @param forward the given program; its outputs are the loss and then the kept values
-     * @param backward inputs: values of forward (weights, inputs and kept ones), the gradient of the loss, and in accumulating
+     * @param forward the given program; its outputs are those it had and then the kept values
+     * @param backward inputs: values of forward (weights, inputs and kept ones), the gradients of the roots, and in accumulating
      *     programs the earlier sums; outputs: the gradients
-     * @param lossGradient input of backward
+     * @param seeds for each root the input of backward that is its gradient
      * @param sums inputs of backward that gradients are added to; empty if they are fresh
      * @param gradients outputs of backward, in the order asked for
      */
     public record Result(
             Program forward,
             Program backward,
-            Value lossGradient,
+            Map<Value, Value> seeds,
             Map<Value, Value> sums,
             Map<Value, Value> gradients) {}
 
@@ -45,19 +46,28 @@ public final class Autodiff {
 
     private Autodiff() {}
 
+    /** Differentiates one loss with respect to some values. */
+    public static Result differentiate(Program forward, Value loss, List<Value> wrt, Gradients mode) {
+        return differentiate(forward, List.of(loss), wrt, List.of(), mode);
+    }
+
     /**
-     * Differentiates loss with respect to some values.
+     * Differentiates the sum of the roots, each times its seed, with respect to some values.
      *
-     * @param forward verified program that defines loss and all of wrt
+     * @param forward verified program that defines roots, weights and inputs
+     * @param roots values whose gradients backward takes: losses, and what other stages go on with
+     * @param weights values whose gradients are fresh or accumulated, as mode says
+     * @param inputs values whose gradients are always fresh
      * @throws IllegalArgumentException when an op has no gradient, naming its path
      */
-    public static Result differentiate(Program forward, Value loss, List<Value> wrt, Gradients mode) {
-        return new Tape(forward, loss, wrt, mode).run();
+    public static Result differentiate(
+            Program forward, List<Value> roots, List<Value> weights, List<Value> inputs, Gradients mode) {
+        return new Tape(forward, roots, weights, inputs, mode).run();
     }
 
     private static final class Tape {
         private final Program forward;
-        private final Value loss;
+        private final List<Value> roots;
         private final List<Value> wrt;
         private final ProgramBuilder builder;
         private final Set<Value> reached = new HashSet<>();
@@ -66,10 +76,10 @@ public final class Autodiff {
         private final Set<Value> own = new HashSet<>();
         private final Set<Value> taken = new LinkedHashSet<>();
 
-        Tape(Program forward, Value loss, List<Value> wrt, Gradients mode) {
+        Tape(Program forward, List<Value> roots, List<Value> weights, List<Value> inputs, Gradients mode) {
             this.forward = forward;
-            this.loss = loss;
-            this.wrt = wrt;
+            this.roots = roots;
+            this.wrt = Stream.concat(weights.stream(), inputs.stream()).toList();
             this.builder = new ProgramBuilder(
                     mode == Gradients.FRESH ? "backward" : "backward.accumulate", ProgramBuilder.nextId(forward));
             reached.addAll(wrt);
@@ -79,7 +89,7 @@ public final class Autodiff {
                 }
             }
             if (mode == Gradients.ACCUMULATE) {
-                for (Value v : wrt) {
+                for (Value v : weights) {
                     Value sum = builder.input("sum." + v.name(), v.type().gradient());
                     own.add(sum);
                     sums.put(v, sum);
@@ -89,9 +99,14 @@ public final class Autodiff {
         }
 
         Result run() {
-            Value lossGradient = builder.input("loss.gradient", loss.type().gradient());
-            own.add(lossGradient);
-            gradients.put(loss, lossGradient);
+            Map<Value, Value> seeds = new java.util.LinkedHashMap<>();
+            for (Value root : roots) {
+                Value seed =
+                        builder.input(root.name() + ".gradient", root.type().gradient());
+                own.add(seed);
+                gradients.put(root, seed);
+                seeds.put(root, seed);
+            }
             List<Instruction> instructions = forward.instructions();
             for (int x = instructions.size() - 1; x >= 0; x--) {
                 Instruction i = instructions.get(x);
@@ -103,19 +118,21 @@ public final class Autodiff {
             Map<Value, Value> wanted = new java.util.LinkedHashMap<>();
             for (Value v : wrt) {
                 if (gradients.get(v) == null) {
-                    throw new IllegalArgumentException(v + " does not reach " + loss);
+                    throw new IllegalArgumentException(v + " does not reach " + roots);
                 }
                 wanted.put(v, gradients.get(v));
             }
             Program backward = builder.build(List.copyOf(wanted.values()));
-            return new Result(withKept(), backward, lossGradient, sums, wanted);
+            return new Result(withKept(), backward, seeds, sums, wanted);
         }
 
         private Program withKept() {
-            List<Value> outputs = new ArrayList<>(List.of(loss));
+            List<Value> outputs = new ArrayList<>(forward.outputs());
             Set<Value> defined = new HashSet<>();
             forward.instructions().forEach(i -> defined.addAll(i.outputs()));
-            taken.stream().filter(v -> defined.contains(v) && !v.equals(loss)).forEach(outputs::add);
+            taken.stream()
+                    .filter(v -> defined.contains(v) && !forward.outputs().contains(v))
+                    .forEach(outputs::add);
             return new Program(forward.name(), forward.inputs(), forward.instructions(), outputs);
         }
 

@@ -1,75 +1,112 @@
 package io.brazier.pass;
 
 import io.brazier.program.Collective;
+import io.brazier.program.Collective.AllReduce;
+import io.brazier.program.Collective.ScatterGradients;
+import io.brazier.program.Elementwise;
 import io.brazier.program.Instruction;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Value;
-import io.brazier.tensor.Group;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 
 /**
- * Reduces gradients in buckets while backward still runs: the all-reduce of a bucket starts right after the instruction that
- * completes it, and all are awaited at the end (arXiv:2006.15704, sec. 3.2). It is the dual of Replicate, moved past the sum over
- * micro-batches, which it commutes with.
+ * Reduces gradients in buckets while backward still runs: the collective of a bucket starts right after the instruction that
+ * completes it (arXiv:2006.15704, sec. 3.2). All-reduces, which are in place, are awaited at the end; {@link Overlap} says when
+ * scatters are. A reduction is the dual of Replicate, moved past the sum over micro-batches, which it commutes with.
  */
 public final class Bucket {
 
-    /** The overlapped program, and the reduced value of each gradient. */
-    public record Result(Program program, Map<Value, Value> reduced) {}
+    /**
+     * Gradients that are reduced together.
+     *
+     * @param gradients outputs of backward, P on the collective's group, in the order of their addresses
+     * @param collective an {@link AllReduce} or a {@link ScatterGradients} of them
+     * @param sum earlier sum that a scattered shard is added to, a new input of the program
+     */
+    public record Reduction(List<Value> gradients, Collective collective, Optional<Value> sum) {}
+
+    /** The overlapped program, and the results of each reduction: the reduced gradients, or one flat shard. */
+    public record Result(Program program, List<List<Value>> reduced) {}
 
     private Bucket() {}
 
-    /**
-     * Adds the all-reduces.
-     *
-     * @param backward program whose outputs are the gradients, P on the group
-     * @param buckets gradients of one bucket each, in the order of their addresses
-     */
-    public static Result overlap(Program backward, List<List<Value>> buckets, Group group) {
-        ProgramBuilder ids = new ProgramBuilder("bucket", ProgramBuilder.nextId(backward));
-        Map<Integer, List<List<Value>>> complete = completion(backward, buckets);
+    /** Adds the reductions. */
+    public static Result overlap(Program backward, List<Reduction> reductions) {
+        ProgramBuilder ids = new ProgramBuilder("bucket", firstId(backward, reductions));
+        Map<Integer, List<Integer>> complete = completion(backward, reductions);
         List<Instruction> instructions = new ArrayList<>();
         List<Instruction> waits = new ArrayList<>();
-        Map<Value, Value> reduced = new HashMap<>();
+        List<List<Value>> reduced = new ArrayList<>();
+        reductions.forEach(r -> reduced.add(List.of()));
         for (int x = 0; x < backward.instructions().size(); x++) {
             instructions.add(backward.instructions().get(x));
-            for (List<Value> bucket : complete.getOrDefault(x, List.of())) {
-                Value[] gradients = bucket.toArray(Value[]::new);
-                Collective start = new Collective.Start(new Collective.AllReduce(group, bucket.size()));
-                List<Value> inFlight = ids.applyAll("bucket", start, gradients);
-                instructions.add(new Instruction(start, bucket, inFlight, "bucket"));
-                Collective wait = new Collective.Wait(group, bucket.size());
-                List<Value> held = new ArrayList<>(inFlight);
-                held.addAll(bucket);
-                List<Value> done = ids.applyAll("bucket", wait, held.toArray(Value[]::new));
-                waits.add(new Instruction(wait, held, done, "bucket"));
-                for (int g = 0; g < gradients.length; g++) {
-                    reduced.put(gradients[g], done.get(g));
+            for (int r : complete.getOrDefault(x, List.of())) {
+                Reduction reduction = reductions.get(r);
+                List<Value> done;
+                if (reduction.collective() instanceof ScatterGradients) {
+                    done = apply(ids, instructions, reduction.collective(), reduction.gradients());
+                } else {
+                    Collective start = new Collective.Start(reduction.collective());
+                    List<Value> inFlight = apply(ids, instructions, start, reduction.gradients());
+                    List<Value> held = new ArrayList<>(inFlight);
+                    held.addAll(reduction.gradients());
+                    done = apply(ids, waits, new Collective.Wait(start.group(), inFlight.size()), held);
                 }
+                if (reduction.sum().isPresent()) {
+                    List<Value> both = List.of(reduction.sum().get(), done.get(0));
+                    done = apply(ids, waits, new Elementwise.Add(), both);
+                }
+                reduced.set(r, done);
             }
         }
         instructions.addAll(waits);
-        List<Value> outputs =
-                backward.outputs().stream().map(v -> reduced.getOrDefault(v, v)).toList();
-        return new Result(new Program(backward.name() + ".reduce", backward.inputs(), instructions, outputs), reduced);
+        List<Value> inputs = new ArrayList<>(backward.inputs());
+        reductions.forEach(r -> r.sum().ifPresent(inputs::add));
+        Set<Value> replaced = new HashSet<>();
+        reductions.forEach(r -> replaced.addAll(r.gradients()));
+        List<Value> outputs = new ArrayList<>(
+                backward.outputs().stream().filter(v -> !replaced.contains(v)).toList());
+        reduced.forEach(outputs::addAll);
+        return new Result(new Program(backward.name() + ".reduce", inputs, instructions, outputs), reduced);
     }
 
-    /** For each instruction the buckets that it completes. */
-    private static Map<Integer, List<List<Value>>> completion(Program backward, List<List<Value>> buckets) {
+    private static int firstId(Program backward, List<Reduction> reductions) {
+        int first = ProgramBuilder.nextId(backward);
+        for (Reduction r : reductions) {
+            first = Math.max(first, r.sum().map(v -> v.id() + 1).orElse(0));
+        }
+        return first;
+    }
+
+    private static List<Value> apply(
+            ProgramBuilder ids, List<Instruction> into, io.brazier.program.Op op, List<Value> in) {
+        List<Value> out = ids.applyAll("bucket", op, in.toArray(Value[]::new));
+        into.add(new Instruction(op, in, out, "bucket"));
+        return out;
+    }
+
+    /** For each instruction the reductions whose gradients it completes. */
+    private static Map<Integer, List<Integer>> completion(Program backward, List<Reduction> reductions) {
         Map<Value, Integer> definition = new HashMap<>();
         for (int x = 0; x < backward.instructions().size(); x++) {
             for (Value v : backward.instructions().get(x).outputs()) {
                 definition.put(v, x);
             }
         }
-        Map<Integer, List<List<Value>>> complete = new HashMap<>();
-        for (List<Value> bucket : buckets) {
-            int last = bucket.stream().mapToInt(definition::get).max().orElseThrow();
-            complete.computeIfAbsent(last, k -> new ArrayList<>()).add(bucket);
+        Map<Integer, List<Integer>> complete = new HashMap<>();
+        for (int r = 0; r < reductions.size(); r++) {
+            int last = reductions.get(r).gradients().stream()
+                    .mapToInt(definition::get)
+                    .max()
+                    .orElseThrow();
+            complete.computeIfAbsent(last, k -> new ArrayList<>()).add(r);
         }
         return complete;
     }

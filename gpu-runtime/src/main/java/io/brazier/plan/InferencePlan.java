@@ -1,15 +1,21 @@
 package io.brazier.plan;
 
-import io.brazier.nn.Gpt;
+import io.brazier.nn.Model;
 import io.brazier.nn.ModelBuilder;
 import io.brazier.nn.ModelBuilder.Mode;
+import io.brazier.nn.ModelBuilder.Setting;
+import io.brazier.nn.ModelBuilder.Weights;
 import io.brazier.nn.ParameterSpec;
+import io.brazier.nn.RankView;
+import io.brazier.nn.Unit;
+import io.brazier.program.Attention.CachedAttention;
 import io.brazier.program.Instruction;
 import io.brazier.program.Lookup.SelectToken;
 import io.brazier.program.Loss.TokenLogLikelihood;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Value;
 import io.brazier.tensor.DType;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Mesh;
 import io.brazier.tensor.Shape;
 import io.brazier.tensor.TensorType;
@@ -51,7 +57,7 @@ public record InferencePlan(
 
     /** Plans for batches up to maxBatch (rounded up to a power of two) and sequences up to maxTokens. */
     public static InferencePlan make(
-            Gpt model, int maxBatch, int maxTokens, ToLongFunction<Instruction> workspaceBytes) {
+            Model model, int maxBatch, int maxTokens, ToLongFunction<Instruction> workspaceBytes) {
         if (maxBatch < 1 || maxTokens < 1 || maxTokens > model.config().maxPositions()) {
             throw new IllegalArgumentException("maxBatch " + maxBatch + " must be positive and maxTokens " + maxTokens
                     + " lie in [1, " + model.config().maxPositions() + "], the model's positions");
@@ -60,7 +66,7 @@ public record InferencePlan(
     }
 
     private static final class Maker {
-        private final Gpt model;
+        private final Model model;
         private final int maxBatch;
         private final int maxTokens;
         private final MemoryPlanner memory;
@@ -69,7 +75,7 @@ public record InferencePlan(
         private final List<Slice> caches = new ArrayList<>();
         private final Map<String, Segment> segments = new LinkedHashMap<>();
 
-        Maker(Gpt model, int maxBatch, int maxTokens, MemoryPlanner memory) {
+        Maker(Model model, int maxBatch, int maxTokens, MemoryPlanner memory) {
             this.model = model;
             this.maxBatch = maxBatch;
             this.maxTokens = maxTokens;
@@ -79,9 +85,12 @@ public record InferencePlan(
         InferencePlan make() {
             for (ParameterSpec spec : model.parameters()) {
                 weights.put(
-                        spec.name(), memory.reserve(Region.WEIGHTS, spec.type().bytes()));
+                        spec.name(),
+                        memory.reserve(
+                                Region.WEIGHTS,
+                                spec.type(RankView.ALONE.mesh(), 0).bytes()));
             }
-            Shape cache = model.cacheShape(maxBatch, capacity());
+            Shape cache = cacheShape(maxBatch);
             for (int x = 0; x < 2 * model.config().numLayers(); x++) {
                 caches.add(memory.reserve(Region.CACHE, cache.numElements() * DType.F32.bytes()));
             }
@@ -102,6 +111,14 @@ public record InferencePlan(
             return new InferencePlan(plan, maxBatch, maxTokens, Map.copyOf(weights), Map.copyOf(inputs));
         }
 
+        private Shape cacheShape(int batch) {
+            return Shape.of(
+                    batch,
+                    model.config().numKeyValueHeads(),
+                    capacity(),
+                    model.config().headWidth());
+        }
+
         /** Padded rows of a chunk write behind the last token, so the cache is one chunk longer than a sequence. */
         private int capacity() {
             return maxTokens + CHUNK;
@@ -111,13 +128,13 @@ public record InferencePlan(
             Writer w = new Writer(InferencePlan.next(batch, numTokens), batch, numTokens);
             Value rows = w.input("rows", batch);
             Value last = w.program().apply(new SelectToken(), w.hidden, rows);
-            w.finish(model.head(w.builder, last), "logits");
+            w.finish(model.head(w.builder, last).values(), "logits");
         }
 
         private void score(int batch) {
             Writer w = new Writer(InferencePlan.score(batch), batch, CHUNK);
             Value targets = w.input("targets", batch, CHUNK);
-            Value logits = model.head(w.builder, w.hidden);
+            Value logits = model.head(w.builder, w.hidden).values();
             w.finish(w.program().apply(new TokenLogLikelihood(), logits, targets), "logLikelihood");
         }
 
@@ -127,13 +144,16 @@ public record InferencePlan(
             private final Value hidden;
 
             Writer(String name, int batch, int numTokens) {
-                builder = new ModelBuilder(name, Mode.INFERENCE, model.parameters(), 0);
-                builder.parameters().forEach((path, v) -> bound.put(v, weights.get(path)));
+                builder = new ModelBuilder(
+                        name,
+                        new Setting(Mode.INFERENCE, RankView.ALONE, Weights.WHOLE, batch, numTokens, 0),
+                        List.of(new Unit("model", Group.of(), model.parameters())));
+                weights.keySet().forEach(path -> bound.put(builder.inputs().get(path), weights.get(path)));
                 Value tokens = input("tokens", batch, numTokens);
-                Value positions = input("positions", batch, numTokens);
+                bound.put(builder.positions(), part("positions", builder.positions()));
                 Value starts = input("starts", batch);
                 List<Value> cacheValues = new ArrayList<>();
-                Shape shape = model.cacheShape(batch, capacity());
+                Shape shape = cacheShape(batch);
                 for (int x = 0; x < caches.size(); x++) {
                     Value v = program().input("cache." + x, new TensorType(DType.F32, shape, Map.of()));
                     bound.put(
@@ -144,7 +164,16 @@ public record InferencePlan(
                                     v.type().bytes()));
                     cacheValues.add(v);
                 }
-                hidden = model.cachedHidden(builder, tokens, positions, cacheValues, starts);
+                Value x = model.embed(builder, tokens);
+                for (int layer = 0; layer < model.config().numLayers(); layer++) {
+                    x = model.block(builder, layer, x, (l, qkv) -> attend(l, qkv, cacheValues, starts));
+                }
+                hidden = x;
+            }
+
+            private Value attend(int layer, Value qkv, List<Value> caches, Value starts) {
+                CachedAttention op = new CachedAttention(model.heads(builder, layer));
+                return program().apply(op, qkv, caches.get(2 * layer), caches.get(2 * layer + 1), starts);
             }
 
             ProgramBuilder program() {
@@ -152,7 +181,7 @@ public record InferencePlan(
             }
 
             Value input(String name, long... dims) {
-                Value v = builder.rows(name, dims);
+                Value v = builder.input(name, TensorType.of(DType.I32, dims));
                 bound.put(v, part(name, v));
                 return v;
             }

@@ -1,9 +1,11 @@
 package io.brazier.plan;
 
+import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
 import io.brazier.program.Op.Alias;
 import io.brazier.program.Program;
 import io.brazier.program.Value;
+import io.brazier.tensor.Flat;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
@@ -59,6 +61,9 @@ final class MemoryPlanner {
         private final Map<Value, Integer> lastUse = new HashMap<>();
         private final Map<Value, Instruction> definitions = new HashMap<>();
         private final Map<Slice, Set<Value>> holders = new HashMap<>();
+        private final Map<Value, Block> blocks = new HashMap<>();
+        private final Map<Slice, Block> blockOf = new HashMap<>();
+        private final Map<Value, Slice> inFlight = new HashMap<>();
         private final FreeList free;
 
         Placer(Program program, Map<Value, Slice> bound, Region temporaries) {
@@ -77,6 +82,84 @@ final class MemoryPlanner {
                 }
             }
             program.outputs().forEach(v -> lastUse.put(v, Integer.MAX_VALUE));
+            for (Instruction i : program.instructions()) {
+                List<Value> members =
+                        switch (i.op().neighbours()) {
+                            case NONE -> List.of();
+                            case INPUTS -> i.inputs();
+                            case OUTPUTS -> i.outputs();
+                        };
+                if (members.stream().noneMatch(bound::containsKey)) {
+                    Block block = new Block(members);
+                    for (Value v : members) {
+                        blocks.put(v, block);
+                        builtUpFrom(v).forEach(u -> blocks.put(u, block));
+                    }
+                }
+            }
+        }
+
+        /** Values that a value is built up from in place. */
+        private List<Value> builtUpFrom(Value v) {
+            List<Value> chain = new ArrayList<>();
+            Value u = v;
+            while (u != null) {
+                Value last = u;
+                Instruction i = definitions.get(last);
+                u = i == null
+                        ? null
+                        : i.op().aliases().stream()
+                                .filter(a -> a.need() == Alias.Need.REQUIRED
+                                        && i.outputs().get(a.output()).equals(last))
+                                .map(a -> i.inputs().get(a.input()))
+                                .findFirst()
+                                .orElse(null);
+                if (u != null) {
+                    chain.add(u);
+                }
+            }
+            return chain;
+        }
+
+        /** Values that lie side by side, taken and given back together. */
+        private final class Block {
+            private final List<Value> members;
+            private Slice slice;
+            private int living;
+
+            Block(List<Value> members) {
+                this.members = members;
+                this.living = members.size();
+            }
+
+            void take() {
+                Flat flat = Flat.of(members.stream().map(v -> v.type().shape()).toList(), blockRanks());
+                int width = members.get(0).type().dtype().bytes();
+                slice = free.take(flat.numElements() * width);
+                for (int x = 0; x < members.size(); x++) {
+                    Value v = members.get(x);
+                    long offset = slice.offset() + flat.offsets().get(x) * width;
+                    Slice place = new Slice(slice.region(), offset, v.type().bytes());
+                    slices.put(v, place);
+                    blockOf.put(place, this);
+                    builtUpFrom(v).forEach(u -> slices.put(u, place));
+                }
+            }
+
+            private int blockRanks() {
+                return program.instructions().stream()
+                        .filter(i -> i.inputs().equals(members) || i.outputs().equals(members))
+                        .mapToInt(i -> Collective.shards(i.op()))
+                        .max()
+                        .orElseThrow();
+            }
+
+            void release() {
+                living--;
+                if (living == 0) {
+                    free.give(slice);
+                }
+            }
         }
 
         Segment run() {
@@ -93,7 +176,7 @@ final class MemoryPlanner {
                 workspaces.add(step(program.instructions().get(x), x));
             }
             sizes.merge(free.region(), free.peak(), Math::max);
-            return new Segment(program, slices, workspaces);
+            return new Segment(program, slices, workspaces, 1, 0);
         }
 
         /** Gives the place of a bound value to the values it is built up from in place. */
@@ -128,7 +211,11 @@ final class MemoryPlanner {
             for (int x = 0; x < i.outputs().size(); x++) {
                 Value v = i.outputs().get(x);
                 if (!slices.containsKey(v)) {
-                    slices.put(v, choose(i, x, at));
+                    if (blocks.containsKey(v)) {
+                        blocks.get(v).take();
+                    } else {
+                        slices.put(v, choose(i, x, at));
+                    }
                 } else {
                     checkRequired(i, x);
                 }
@@ -136,7 +223,15 @@ final class MemoryPlanner {
             }
             long bytes = workspaceBytes.applyAsLong(i);
             Optional<Slice> workspace = bytes == 0 ? Optional.empty() : Optional.of(free.take(bytes));
-            workspace.ifPresent(free::give);
+            if (i.op() instanceof Collective.Start && workspace.isPresent()) {
+                inFlight.put(i.outputs().get(0), workspace.get());
+            } else {
+                workspace.ifPresent(free::give);
+            }
+            if (i.op() instanceof Collective.Wait
+                    && inFlight.containsKey(i.inputs().get(0))) {
+                free.give(inFlight.remove(i.inputs().get(0)));
+            }
             Set<Value> touched = new HashSet<>(i.inputs());
             touched.addAll(i.outputs());
             for (Value v : touched) {
@@ -183,8 +278,14 @@ final class MemoryPlanner {
         private void release(Value v) {
             Slice place = slices.get(v);
             Set<Value> living = holders.get(place);
-            if (living != null && living.remove(v) && living.isEmpty() && place.region() == free.region()) {
+            if (living == null || !living.remove(v) || !living.isEmpty() || place.region() != free.region()) {
+                return;
+            }
+            Block block = blockOf.remove(place);
+            if (block == null) {
                 free.give(place);
+            } else {
+                block.release();
             }
         }
     }

@@ -10,19 +10,70 @@ import java.util.Map;
  *
  * @param regions bytes of each region
  * @param segments by name
- * @param schedule names of segments with the micro-batch each works on
+ * @param schedule what a step does, in order
  */
 public record RankPlan(
-        Mesh mesh, int rank, Map<Region, Long> regions, Map<String, Segment> segments, List<Launch> schedule) {
+        Mesh mesh, int rank, Map<Region, Long> regions, Map<String, Segment> segments, List<Step> schedule) {
 
     /** Regions start at multiples of a huge page. */
     private static final long REGION_ALIGNMENT = 2L << 20;
 
-    /** A segment run for a micro-batch. */
-    public record Launch(String segment, int microBatch) {
+    /** One entry of a schedule. */
+    public sealed interface Step permits Launch, StartTransfer, AwaitTransfer, Accept {}
+
+    /**
+     * A segment run for a micro-batch.
+     *
+     * @param slot stash slot that it works on
+     */
+    public record Launch(String segment, int microBatch, int slot) implements Step {
         @Override
         public String toString() {
-            return segment + "(" + microBatch + ")";
+            return segment + "(" + microBatch + (slot == 0 ? "" : " slot " + slot) + ")";
+        }
+    }
+
+    /**
+     * Hidden states or their gradient on their way between neighbouring virtual stages.
+     *
+     * @param peer pipeline stage that sends or receives
+     * @param message virtual stages and micro-batch, the same on both sides
+     * @param slice that is sent from or received into
+     * @param offset bytes of the slot behind the slice's own address
+     */
+    public record Transfer(Direction direction, int peer, String message, Slice slice, long offset) {
+        public enum Direction {
+            SEND,
+            RECEIVE
+        }
+
+        @Override
+        public String toString() {
+            return (direction == Direction.SEND ? "send " : "receive ") + message;
+        }
+    }
+
+    /** Begins a transfer, which then runs beside the segments. */
+    public record StartTransfer(Transfer transfer) implements Step {
+        @Override
+        public String toString() {
+            return transfer.toString();
+        }
+    }
+
+    /** Returns when a transfer is done. */
+    public record AwaitTransfer(Transfer transfer) implements Step {
+        @Override
+        public String toString() {
+            return "await " + transfer;
+        }
+    }
+
+    /** Copies what arrived into its slot. */
+    public record Accept(Slice from, Slice to, long offset) implements Step {
+        @Override
+        public String toString() {
+            return "accept";
         }
     }
 

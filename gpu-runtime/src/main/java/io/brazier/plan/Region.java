@@ -3,6 +3,7 @@ package io.brazier.plan;
 /** The parts of a rank's arena, in the order in which they lie there. */
 public enum Region {
     WEIGHTS,
+    MASTERS,
     GRADIENTS,
     FIRST_MOMENTS,
     SECOND_MOMENTS,

@@ -12,12 +12,27 @@ import java.util.Optional;
  *
  * @param slices place of each value
  * @param workspaces scratch memory of each instruction, in order; empty where the back end asks for none
+ * @param numSlots stash slots that it can run on
+ * @param slotBytes distance from a place in the stash to the same place in the next slot
  */
-public record Segment(Program program, Map<Value, Slice> slices, List<Optional<Slice>> workspaces) {
+public record Segment(
+        Program program, Map<Value, Slice> slices, List<Optional<Slice>> workspaces, int numSlots, long slotBytes) {
 
     public Segment {
         slices = Map.copyOf(slices);
         workspaces = List.copyOf(workspaces);
+    }
+
+    /** This segment for several stash slots. */
+    Segment onSlots(int slots, long bytes) {
+        return new Segment(program, slices, workspaces, slots, bytes);
+    }
+
+    /** A place in the stash as it is in a slot; other places are the same in all. */
+    public Slice inSlot(Slice slice, int slot) {
+        return slice.region() == Region.STASH
+                ? new Slice(slice.region(), slice.offset() + slot * slotBytes, slice.bytes())
+                : slice;
     }
 
     public Slice slice(Value value) {

@@ -256,6 +256,17 @@ public sealed interface Collective extends Op {
         }
     }
 
+    /** Equal shards into which the neighbouring values of an op are cut; 1 where they are not. */
+    static int shards(Op op) {
+        if (op instanceof Start start) {
+            return shards(start.collective());
+        }
+        if (op instanceof GatherWeights gather) {
+            return gather.size();
+        }
+        return op instanceof ScatterGradients scatter ? scatter.size() : 1;
+    }
+
     private static List<Alias> inPlace(int count) {
         return IntStream.range(0, count).mapToObj(x -> Alias.required(x, x)).toList();
     }

@@ -1,10 +1,14 @@
 package io.brazier.program;
 
+import io.brazier.program.Matrix.Operand;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Philox;
 import io.brazier.tensor.Placement;
+import io.brazier.tensor.Range;
+import io.brazier.tensor.Shape;
+import io.brazier.tensor.Shard;
 import io.brazier.tensor.TensorType;
 import java.util.Arrays;
 import java.util.List;
@@ -17,6 +21,7 @@ public sealed interface Elementwise extends Op
                 Elementwise.Scale,
                 Elementwise.Share,
                 Elementwise.Dropout,
+                Elementwise.AddBias,
                 Gated,
                 Gated.GatedGrad {
 
@@ -250,22 +255,28 @@ public sealed interface Elementwise extends Op
     }
 
     /**
-     * y = x / (1 - rate) where the draw of the element is at least rate, else 0. Operands x [..., D] and rng i64[3] {seed, step,
+     * y = x / (1 - rate) where the draw of the element is at least rate, else 0. Operands x [B, T', D] and rng i64[3] {seed, step,
      * firstRow}. The draw is Philox4x32-10 with key seed and counter (e / 4 low, e / 4 high, step, stream), word e % 4, for the
-     * global element e = firstRow D + its local index; so it does not depend on the sharding of rows.
+     * global element e = (firstRow + b T + t) D + d, t the token's place in its sequence; so no sharding changes a draw.
      *
      * @param stream tells apart the dropouts of one model
+     * @param sequenceLength T
+     * @param tokens places in a sequence of the T' tokens that x holds
      */
-    record Dropout(double rate, int stream) implements Elementwise {
+    record Dropout(double rate, int stream, long sequenceLength, List<Range> tokens) implements Elementwise {
 
         public Dropout {
             Rules.require(rate >= 0 && rate < 1, "rate " + rate + " must lie in [0, 1)");
+            tokens = List.copyOf(tokens);
         }
 
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 2);
-            Rules.dtype("x", in.get(0), DType.F32);
+            Rules.floating("x", in.get(0));
+            Rules.require(
+                    in.get(0).shape().rank() == 3 && in.get(0).shape().dim(1) == Range.total(tokens),
+                    "x " + in.get(0) + " must be [B, " + Range.total(tokens) + ", D]");
             Rules.shape("rng", in.get(1), 3);
             Rules.dtype("rng", in.get(1), DType.I64);
             return List.of(in.get(0));
@@ -286,13 +297,68 @@ public sealed interface Elementwise extends Op
         @Override
         public List<double[]> reference(List<TensorType> types, List<double[]> in) {
             double[] rng = in.get(1);
-            long first = (long) rng[2] * types.get(0).shape().width();
+            long width = types.get(0).shape().width();
             double[] y = in.get(0).clone();
+            Shard held = Shard.whole(Shape.of(types.get(0).shape().dim(0), sequenceLength, width))
+                    .with(1, tokens);
+            held.forEachRun(0, y.length, (global, local, count) -> {
+                for (int i = 0; i < count; i++) {
+                    long e = (long) rng[2] * width + global + i;
+                    int[] words = Philox.words(
+                            (int) (e / 4), (int) (e / 4 >>> 32), (int) (long) rng[1], stream, (long) rng[0]);
+                    boolean kept = Philox.uniform(words[(int) (e % 4)]) >= rate;
+                    y[(int) local + i] = kept ? y[(int) local + i] / (1 - rate) : 0;
+                }
+            });
+            return List.of(y);
+        }
+    }
+
+    /** y = x + bias (+ addend): what a product that was reduced over ranks could not take into its epilogue. x [..., N], bias [N]. */
+    record AddBias(Operand addend) implements Elementwise {
+        @Override
+        public List<TensorType> infer(List<TensorType> in) {
+            Rules.count(in, 2 + addend.count());
+            Rules.floating("x", in.get(0));
+            Rules.shape("bias", in.get(1), in.get(0).shape().width());
+            Rules.weightBeside("bias", in.get(1), in.get(0));
+            if (addend == Operand.PRESENT) {
+                Rules.same("x", in.get(0), "addend", in.get(2));
+            }
+            return List.of(in.get(0));
+        }
+
+        @Override
+        public void differentiate(GradientBuilder g) {
+            if (g.wants(1)) {
+                Value partial = g.partial(1);
+                g.replace(
+                        1,
+                        partial == null
+                                ? g.emit(new Matrix.SumRows(Operand.ABSENT), g.gradient(0))
+                                        .get(0)
+                                : g.emit(new Matrix.SumRows(Operand.PRESENT), g.gradient(0), partial)
+                                        .get(0));
+            }
+            if (g.wants(0)) {
+                g.contribute(0, g.gradient(0));
+            }
+            if (addend == Operand.PRESENT && g.wants(2)) {
+                g.contribute(2, g.gradient(0));
+            }
+        }
+
+        @Override
+        public List<Alias> aliases() {
+            return List.of(Alias.allowed(0, 0));
+        }
+
+        @Override
+        public List<double[]> reference(List<TensorType> types, List<double[]> in) {
+            double[] y = in.get(0).clone();
+            int width = in.get(1).length;
             for (int i = 0; i < y.length; i++) {
-                long e = first + i;
-                int[] words =
-                        Philox.words((int) (e / 4), (int) (e / 4 >>> 32), (int) (long) rng[1], stream, (long) rng[0]);
-                y[i] = Philox.uniform(words[(int) (e % 4)]) >= rate ? y[i] / (1 - rate) : 0;
+                y[i] += in.get(1)[i % width] + (addend == Operand.PRESENT ? in.get(2)[i] : 0);
             }
             return List.of(y);
         }

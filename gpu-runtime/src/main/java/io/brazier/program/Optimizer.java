@@ -1,7 +1,9 @@
 package io.brazier.program;
 
 import io.brazier.program.Matrix.Operand;
+import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.TensorType;
 import java.util.Arrays;
@@ -10,18 +12,19 @@ import java.util.List;
 /** The update of flat buckets of parameters. */
 public sealed interface Optimizer extends Op {
 
-    /** out = sum of x^2 (+ addend), f64 [1]: a part of the squared global norm. */
-    record SquaredSum(Operand addend) implements Optimizer {
+    /**
+     * out = share * sum of x^2 (+ addend), f64 [1]: a part of the squared global norm, which is the sum over the group.
+     *
+     * @param share 1 over the ranks of the group that hold the same x
+     */
+    record SquaredSum(double share, Group group, Operand addend) implements Optimizer {
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 1 + addend.count());
             Rules.dtype("x", in.get(0), DType.F32);
-            Rules.require(
-                    in.get(0).placements().values().stream().noneMatch(p -> p.equals(Placement.P)),
-                    "x " + in.get(0) + " is a partial sum: reduce it first");
             TensorType out = TensorType.of(DType.F64, 1);
-            for (var e : in.get(0).placements().entrySet()) {
-                out = out.with(e.getKey(), e.getValue() instanceof Placement.Sharded ? Placement.P : e.getValue());
+            for (Axis axis : group.axes()) {
+                out = out.with(axis, Placement.P);
             }
             if (addend == Operand.PRESENT) {
                 Rules.same("addend", in.get(1), "the sum", out);
@@ -42,7 +45,7 @@ public sealed interface Optimizer extends Op {
         @Override
         public List<double[]> reference(List<TensorType> types, List<double[]> in) {
             double sum = Arrays.stream(in.get(0)).map(x -> x * x).sum();
-            return List.of(new double[] {sum + (addend == Operand.PRESENT ? in.get(1)[0] : 0)});
+            return List.of(new double[] {share * sum + (addend == Operand.PRESENT ? in.get(1)[0] : 0)});
         }
     }
 

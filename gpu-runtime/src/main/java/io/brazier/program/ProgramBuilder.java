@@ -55,6 +55,11 @@ public final class ProgramBuilder {
         scopes.removeLast();
     }
 
+    /** Instructions so far. */
+    public List<Instruction> instructions() {
+        return List.copyOf(instructions);
+    }
+
     /** Path of the module being written. */
     public String path() {
         return String.join(".", scopes);

@@ -109,7 +109,8 @@ public final class Simulator {
         Map<String, Double> bySegment = new TreeMap<>();
         plan.segments().forEach((name, s) -> bySegment.put(name, s.program().flops()));
         return plan.schedule().stream()
-                .mapToDouble(launch -> bySegment.get(launch.segment()))
+                .filter(RankPlan.Launch.class::isInstance)
+                .mapToDouble(step -> bySegment.get(((RankPlan.Launch) step).segment()))
                 .sum();
     }
 

@@ -40,7 +40,10 @@ final class StageTasks {
         return stage.tasks;
     }
 
-    private void launch(Launch launch) {
+    private void launch(RankPlan.Step step) {
+        if (!(step instanceof Launch launch)) {
+            return;
+        }
         tasks.add(new Task.Launch(launch.toString()));
         for (Task task : segments.computeIfAbsent(launch.segment(), this::price)) {
             tasks.add(task instanceof Start start && start.meeting() != null ? numbered(start) : task);

@@ -13,7 +13,7 @@ import java.util.stream.IntStream;
  * @param ep expert-parallel size
  * @param tp tensor-parallel size
  */
-public record Mesh(int dp, int pp, int cp, int ep, int tp) {
+public record Mesh(int dp, int pp, int cp, int ep, int tp) implements java.io.Serializable {
 
     public Mesh {
         if (dp < 1 || pp < 1 || cp < 1 || ep < 1 || tp < 1) {

@@ -2,6 +2,8 @@ package io.brazier.train;
 
 import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuNative;
+import io.brazier.nn.RankView;
+import io.brazier.tensor.Mesh;
 import java.nio.ByteBuffer;
 import java.nio.IntBuffer;
 import java.util.Comparator;
@@ -18,6 +20,7 @@ public final class ExchangedBatches implements BatchSource {
     private final SampleOrder order;
     private final int batchSize;
     private final int rows;
+    private final RankView[] views;
     private final int sampleTokens;
     private final Stream stream;
     private final long bufferBytes;
@@ -81,17 +84,22 @@ public final class ExchangedBatches implements BatchSource {
      *
      * @param position place of this rank's tokens among those of all ranks: the stream of tokens is in this order and not in that
      *     of the ranks, which changes with the machines they run on
+     * @param mesh of the ranks: who reads which rows
      */
     public ExchangedBatches(
             Communicator communicator,
             TokenStore store,
             int position,
             TrainingConfig config,
+            Mesh mesh,
             double validationFraction) {
         this.communicator = communicator;
         this.store = store;
         this.batchSize = config.batchSize();
-        this.rows = config.microBatchSize(communicator.size());
+        this.rows = config.microBatchSize(mesh);
+        this.views = IntStream.range(0, mesh.worldSize())
+                .mapToObj(rank -> new RankView(mesh, rank, false))
+                .toArray(RankView[]::new);
         this.sampleTokens = config.sequenceLength() + 1;
         this.stream = Stream.of(communicator, position, store);
         this.order = new SampleOrder(stream.numTokens(), validationFraction, config.sequenceLength(), config.seed());
@@ -126,22 +134,24 @@ public final class ExchangedBatches implements BatchSource {
 
     @Override
     public void readTraining(long step, int microBatch, IntBuffer tokens, IntBuffer targets) {
-        exchange(
-                (rank, row) -> order.trainingStart(
-                        step * batchSize + ((long) microBatch * communicator.size() + rank) * rows + row),
-                tokens,
-                targets);
+        exchange((rank, row) -> order.trainingStart(step * batchSize + sample(microBatch, rank, row)), tokens, targets);
     }
 
     @Override
     public void readValidation(int x, IntBuffer tokens, IntBuffer targets) {
         exchange(
                 (rank, row) -> {
-                    long sample = ((long) x * communicator.size() + rank) * rows + row;
+                    long sample = sample(x, rank, row);
                     return sample < order.numValidationSamples() ? order.validationStart(sample) : -1;
                 },
                 tokens,
                 targets);
+    }
+
+    /** Place of a row among the samples of all micro-batches; ranks that differ only in tp, cp or pp read the same rows. */
+    private long sample(long microBatch, int rank, int row) {
+        RankView view = views[rank];
+        return (microBatch * view.dataSize() + view.dataIndex()) * rows + row;
     }
 
     private void exchange(Rows starts, IntBuffer tokens, IntBuffer targets) {

@@ -4,8 +4,9 @@ import io.brazier.checkpoint.CheckpointStore;
 import io.brazier.collective.Communicator;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingEngine.StepOutcome;
-import io.brazier.nn.GptConfig;
+import io.brazier.nn.ModelConfig;
 import io.brazier.optim.LearningRateSchedule;
+import io.brazier.plan.Layout;
 import io.brazier.train.TrainingListener.Phase;
 import io.brazier.train.TrainingResult.End;
 import java.nio.ByteBuffer;
@@ -29,7 +30,8 @@ public final class Trainer {
      * @param generation number of the attempt; checkpoints of an older one cannot commit
      */
     public record Run(
-            GptConfig model,
+            ModelConfig model,
+            Layout layout,
             TrainingConfig config,
             Communicator communicator,
             TrainingEngine engine,
@@ -53,7 +55,7 @@ public final class Trainer {
         this.config = run.config();
         this.schedule = new LearningRateSchedule(
                 config.learningRate(), config.minLearningRate(), config.warmupSteps(), config.numSteps());
-        int ids = config.microBatchSize(run.communicator().size()) * config.sequenceLength();
+        int ids = config.microBatchSize(run.layout().mesh()) * config.sequenceLength();
         this.tokens = IntBuffer.allocate(ids);
         this.targets = IntBuffer.allocate(ids);
     }
@@ -174,8 +176,7 @@ public final class Trainer {
             return;
         }
         run.listener().onPhase(progress.step, Phase.EVALUATE);
-        int rowsPerBatch = config.microBatchSize(run.communicator().size())
-                * run.communicator().size();
+        int rowsPerBatch = config.batchSize() / config.numMicroBatches();
         long numBatches = (numSamples + rowsPerBatch - 1) / rowsPerBatch;
         double sum = 0;
         for (int x = 0; x < numBatches; x++) {

@@ -149,9 +149,7 @@ final class TrainingCheckpoints {
         node.put("model", run.model().toString());
         node.put("batchSize", c.batchSize()).put("sequenceLength", c.sequenceLength());
         node.put("numSteps", c.numSteps()).put("seed", c.seed()).put("dropout", c.dropout());
-        node.put(
-                "optimizer",
-                c.spec(run.model(), communicator.size()).optimizer().toString());
+        node.put("optimizer", c.spec(run.model(), run.layout()).optimizer().toString());
         node.put("learningRate", c.learningRate()).put("minLearningRate", c.minLearningRate());
         node.put("warmupSteps", c.warmupSteps());
         node.put("trainingSamples", run.batches().numTrainingSamples());

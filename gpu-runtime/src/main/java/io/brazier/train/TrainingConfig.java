@@ -1,8 +1,10 @@
 package io.brazier.train;
 
 import io.brazier.exec.TrainingSpec;
-import io.brazier.nn.GptConfig;
+import io.brazier.nn.ModelConfig;
 import io.brazier.optim.AdamWSettings;
+import io.brazier.plan.Layout;
+import io.brazier.tensor.Mesh;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -100,25 +102,27 @@ public record TrainingConfig(
     }
 
     /**
-     * Rows of one micro-batch on one of dataParallel ranks.
+     * Rows of one micro-batch on one rank.
      *
      * @throws IllegalArgumentException when the batch does not divide
      */
-    public int microBatchSize(int dataParallel) {
-        int parts = dataParallel * numMicroBatches;
+    public int microBatchSize(Mesh mesh) {
+        int parts = mesh.dp() * mesh.ep() * numMicroBatches;
         if (batchSize % parts != 0) {
-            throw new IllegalArgumentException("batchSize " + batchSize + " is no multiple of dp " + dataParallel
-                    + " * numMicroBatches " + numMicroBatches + " = " + parts + ": set batchSize to "
+            throw new IllegalArgumentException("batchSize " + batchSize + " is no multiple of dp " + mesh.dp()
+                    + " * ep " + mesh.ep() + " * numMicroBatches " + numMicroBatches + " = " + parts
+                    + ": set batchSize to "
                     + (batchSize / parts + 1) * parts);
         }
         return batchSize / parts;
     }
 
-    /** The engine that one of dataParallel ranks needs. */
-    public TrainingSpec spec(GptConfig model, int dataParallel) {
+    /** The engine that a rank needs. */
+    public TrainingSpec spec(ModelConfig model, Layout layout) {
         return new TrainingSpec(
                 model,
-                microBatchSize(dataParallel),
+                layout,
+                microBatchSize(layout.mesh()),
                 numMicroBatches,
                 sequenceLength,
                 dropout,

@@ -102,7 +102,7 @@ class CpuElementwiseTest {
             float rate = 0.3f;
             float[] x = arena.normal(n, 1);
             long y = arena.output(n);
-            CpuNative.dropout(arena.floats(x), y, n, rate, arena.longs(seed, step, firstRow), stream, width);
+            CpuNative.dropout(arena.floats(x), y, n, rate, arena.longs(seed, step, firstRow), 0, stream, width);
             arena.check(
                     "dropout",
                     map(n, i -> {

@@ -50,13 +50,13 @@ class CpuOptimizerTest {
             long ax = arena.floats(x);
             long out = arena.longs(0x7FF8_0000_0000_0000L);
             CpuNative.setNumThreads(1);
-            CpuNative.squaredSum(ax, n, out, false);
+            CpuNative.squaredSum(ax, n, 1, out, false);
             double one = arena.readDouble(out);
             assertEquals(expected, one, 1e-12 * expected);
             CpuNative.setNumThreads(3);
-            CpuNative.squaredSum(ax, n, out, false);
+            CpuNative.squaredSum(ax, n, 1, out, false);
             assertEquals(one, arena.readDouble(out));
-            CpuNative.squaredSum(ax, n, out, true);
+            CpuNative.squaredSum(ax, n, 1, out, true);
             assertEquals(2 * expected, arena.readDouble(out), 1e-12 * expected);
         }
     }

@@ -8,10 +8,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.brazier.checkpoint.Json;
 import io.brazier.nn.Gpt;
 import io.brazier.nn.GptConfig;
+import io.brazier.plan.Layout;
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.Request;
 import io.brazier.plan.TrainingPlan;
 import io.brazier.sim.Simulator.Workload;
-import io.brazier.tensor.Mesh;
 import java.io.ByteArrayOutputStream;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -23,8 +24,7 @@ class SimulatorTest {
     private static final int ROWS = 4;
 
     private static RankPlan plan(int dp, int numMicroBatches) {
-        TrainingPlan.Request request =
-                new TrainingPlan.Request(new Gpt(MODEL), Mesh.dataParallel(dp), 0, ROWS, numMicroBatches, 1024, 0, 0.1);
+        Request request = new Request(new Gpt(MODEL), Layout.dataParallel(dp), 0, ROWS, numMicroBatches, 1024, 0, 0.1);
         return TrainingPlan.make(request, i -> 0).plan();
     }
 

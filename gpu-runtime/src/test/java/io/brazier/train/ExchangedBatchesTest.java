@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuCommunicators;
+import io.brazier.tensor.Mesh;
 import java.math.BigInteger;
 import java.nio.IntBuffer;
 import java.nio.file.Files;
@@ -87,7 +88,7 @@ class ExchangedBatchesTest {
             for (Future<int[][]> part : parts) {
                 done.add(part.get(60, TimeUnit.SECONDS));
             }
-            int perRank = config.microBatchSize(counts.length);
+            int perRank = config.microBatchSize(Mesh.dataParallel(counts.length));
             for (int at = 0; at < done.get(0).length; at += perRank) {
                 for (int[][] part : done) {
                     for (int row = at; row < at + perRank; row++) {
@@ -110,9 +111,10 @@ class ExchangedBatchesTest {
             writer.append(new int[] {(int) t});
         }
         List<int[]> rows = new ArrayList<>();
-        try (ExchangedBatches batches = new ExchangedBatches(c, writer.finish(), position, config, 0.2)) {
+        try (ExchangedBatches batches =
+                new ExchangedBatches(c, writer.finish(), position, config, Mesh.dataParallel(c.size()), 0.2)) {
             assertEquals(fingerprint(), batches.fingerprint());
-            int rowsPerRank = config.microBatchSize(c.size());
+            int rowsPerRank = config.microBatchSize(Mesh.dataParallel(c.size()));
             for (int step = 0; step < 3; step++) {
                 for (int m = 0; m < config.numMicroBatches(); m++) {
                     IntBuffer tokens = IntBuffer.allocate(rowsPerRank * SEQUENCE_LENGTH);

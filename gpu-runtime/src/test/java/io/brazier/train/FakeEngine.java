@@ -2,6 +2,10 @@ package io.brazier.train;
 
 import io.brazier.collective.Communicator;
 import io.brazier.exec.TrainingEngine;
+import io.brazier.tensor.Mesh;
+import io.brazier.tensor.Range;
+import io.brazier.tensor.Shape;
+import io.brazier.tensor.Shard;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
@@ -15,10 +19,13 @@ import java.util.Map;
  * row shows in the weights and no layout rounds differently.
  */
 final class FakeEngine implements TrainingEngine {
-    private static final List<Parameter> PARAMETERS = List.of(
-            new Parameter("a", List.of(5L, 7L)),
-            new Parameter("b", List.of(1L)),
-            new Parameter("c", List.of(300L, 1000L)));
+    private static final List<Parameter> PARAMETERS =
+            List.of(parameter("a", 5L, 7L), parameter("b", 1L), parameter("c", 300L, 1000L));
+
+    private static Parameter parameter(String name, long... dims) {
+        Shard whole = Shard.whole(Shape.of(dims));
+        return new Parameter(name, whole, new Range(0, whole.shape().numElements()), 0, 1);
+    }
 
     /** What a test lets happen. */
     interface Script {
@@ -54,7 +61,7 @@ final class FakeEngine implements TrainingEngine {
 
     @Override
     public StepOutcome step(long step, double learningRate, Feed feed) {
-        int ids = config.microBatchSize(communicator.size()) * config.sequenceLength();
+        int ids = config.microBatchSize(Mesh.dataParallel(communicator.size())) * config.sequenceLength();
         long sum = 0;
         for (int m = 0; m < config.numMicroBatches(); m++) {
             IntBuffer tokens = IntBuffer.allocate(ids);
@@ -115,6 +122,9 @@ final class FakeEngine implements TrainingEngine {
     public void write(Parameter parameter, State state, long offset, FloatBuffer source) {
         source.get(states.get(parameter.name()).get(state), (int) offset, source.remaining());
     }
+
+    @Override
+    public void publish() {}
 
     @Override
     public long memoryBytes() {

@@ -7,6 +7,8 @@ import io.brazier.cpu.CpuCommunicators;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingEngine.State;
 import io.brazier.nn.GptConfig;
+import io.brazier.plan.Layout;
+import io.brazier.tensor.Mesh;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.time.Duration;
@@ -172,8 +174,17 @@ final class LoopRanks {
             Recorder recorder = new Recorder(listeners.apply(c.rank()), engine);
             Optional<CheckpointStore> store =
                     Optional.ofNullable(storages).map(s -> new CheckpointStore(s.apply(c.rank()), directory));
-            TrainingResult result = Trainer.run(
-                    new Trainer.Run(model, config, c, engine, batches, store, resume, generation, recorder));
+            TrainingResult result = Trainer.run(new Trainer.Run(
+                    model,
+                    Layout.dataParallel(c.size()),
+                    config,
+                    c,
+                    engine,
+                    batches,
+                    store,
+                    resume,
+                    generation,
+                    recorder));
             return new Outcome(result, snapshot(engine), recorder.evaluated, recorder.events);
         }
     }
@@ -236,7 +247,7 @@ final class LoopRanks {
     }
 
     private BatchSource fakeBatches(Communicator c) {
-        int rows = config.microBatchSize(c.size());
+        int rows = config.microBatchSize(Mesh.dataParallel(c.size()));
         return new BatchSource() {
             @Override
             public long fingerprint() {

@@ -15,6 +15,8 @@ import io.brazier.exec.TrainingEngine;
 import io.brazier.nn.Gpt;
 import io.brazier.nn.GptConfig;
 import io.brazier.nn.InitialWeights;
+import io.brazier.plan.Layout;
+import io.brazier.tensor.Mesh;
 import io.brazier.train.LoopRanks.Killed;
 import io.brazier.train.LoopRanks.Outcome;
 import java.io.IOException;
@@ -55,7 +57,7 @@ class TrainingRunTest {
                     @Override
                     public TrainingEngine engine(Communicator c) {
                         return CpuEngines.training(
-                                config.spec(MODEL, c.size()),
+                                config.spec(MODEL, Layout.dataParallel(c.size())),
                                 c,
                                 1,
                                 new InitialWeights(new Gpt(MODEL).parameters(), config.seed()),
@@ -69,7 +71,8 @@ class TrainingRunTest {
                             writer.append(IntStream.range(end - shares[c.rank()], end)
                                     .map(t -> t * t % PERIOD)
                                     .toArray());
-                            return new ExchangedBatches(c, writer.finish(), c.rank(), config, 0.1);
+                            return new ExchangedBatches(
+                                    c, writer.finish(), c.rank(), config, Mesh.dataParallel(c.size()), 0.1);
                         }
                     }
                 })

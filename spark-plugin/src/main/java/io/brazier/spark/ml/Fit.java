@@ -1,11 +1,13 @@
 package io.brazier.spark.ml;
 
 import io.brazier.nn.GptConfig;
+import io.brazier.plan.Layout;
 import io.brazier.spark.barrier.BarrierJob;
 import io.brazier.spark.data.Corpus;
 import io.brazier.spark.data.TokenizerFiles;
 import io.brazier.spark.ui.TrainingRun;
 import io.brazier.spark.ui.TrainingTab;
+import io.brazier.tensor.Mesh;
 import io.brazier.text.Tokenizer;
 import io.brazier.train.Resume;
 import io.brazier.train.SampleOrder;
@@ -79,6 +81,7 @@ final class Fit {
                     corpus.split(params.getNumWorkers()),
                     generation -> new TrainWork(
                             model,
+                            Layout.dataParallel(params.getNumWorkers()),
                             config,
                             params.getValidationFraction(),
                             tokenizer,
@@ -131,7 +134,7 @@ final class Fit {
                 .batchSize(params.getBatchSize())
                 .numMicroBatches(params.getNumMicroBatches())
                 .build()
-                .microBatchSize(params.getNumWorkers()));
+                .microBatchSize(Mesh.dataParallel(params.getNumWorkers())));
         gather(violations, () -> model(2));
         if (params.getMaxPositions() > 0 && params.getMaxPositions() < params.getSequenceLength()) {
             violations.add("maxPositions " + params.getMaxPositions() + " is below sequenceLength "

@@ -9,6 +9,7 @@ import io.brazier.nn.Gpt;
 import io.brazier.nn.GptConfig;
 import io.brazier.nn.InitialWeights;
 import io.brazier.nn.WeightSource;
+import io.brazier.plan.Layout;
 import io.brazier.spark.barrier.RankContext;
 import io.brazier.spark.barrier.RankWork;
 import io.brazier.spark.data.TokenizerFiles;
@@ -36,6 +37,7 @@ import org.apache.spark.broadcast.Broadcast;
  */
 record TrainWork(
         GptConfig model,
+        Layout layout,
         TrainingConfig config,
         double validationFraction,
         TokenizerFiles tokenizer,
@@ -50,10 +52,10 @@ record TrainWork(
         TokenStore store = keep(chunks, context.localDirectory());
         Communicator communicator = context.join();
         context.reportPeak(ExecutorRuntime.coreFlops() * context.numThreads());
-        try (ExchangedBatches batches =
-                        new ExchangedBatches(communicator, store, context.partition(), config, validationFraction);
+        try (ExchangedBatches batches = new ExchangedBatches(
+                        communicator, store, context.partition(), config, layout.mesh(), validationFraction);
                 TrainingEngine engine = CpuEngines.training(
-                        config.spec(model, communicator.size()),
+                        config.spec(model, layout),
                         communicator,
                         context.numThreads(),
                         firstWeights(context.localDirectory()),
@@ -61,6 +63,7 @@ record TrainWork(
             Optional<CheckpointStore> saved = checkpoints == null ? Optional.empty() : Optional.of(checkpoints.open());
             Trainer.run(new Trainer.Run(
                     model,
+                    layout,
                     config,
                     communicator,
                     engine,

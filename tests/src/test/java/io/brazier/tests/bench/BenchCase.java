@@ -10,6 +10,7 @@ import io.brazier.nn.GptConfig;
 import io.brazier.nn.InitialWeights;
 import io.brazier.nn.WeightSource;
 import io.brazier.optim.AdamWSettings;
+import io.brazier.plan.Layout;
 import java.util.List;
 
 /**
@@ -33,7 +34,14 @@ record BenchCase(String title, String name, GptConfig model, int batchSize, int 
     /** One rank of a data-parallel run in which every rank has the whole batch B; the optimizer is the rival's. */
     TrainingEngine engine(Communicator communicator, int numThreads) {
         TrainingSpec spec = new TrainingSpec(
-                model, batchSize, 1, sequenceLength, 0, new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1.0), 1);
+                model,
+                Layout.dataParallel(communicator.size()),
+                batchSize,
+                1,
+                sequenceLength,
+                0,
+                new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1.0),
+                1);
         WeightSource weights = new InitialWeights(new Gpt(model).parameters(), 1);
         return CpuEngines.training(spec, communicator, numThreads, weights, LoadedPlan.Fill.ZERO);
     }

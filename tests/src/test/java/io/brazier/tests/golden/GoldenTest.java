@@ -5,8 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import io.brazier.nn.Gpt;
 import io.brazier.nn.GptConfig;
 import io.brazier.plan.InferencePlan;
+import io.brazier.plan.Layout;
+import io.brazier.plan.Request;
 import io.brazier.plan.TrainingPlan;
-import io.brazier.tensor.Mesh;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,8 +36,7 @@ class GoldenTest {
     }
 
     private static String training(int dp, int numMicroBatches, double dropout) {
-        TrainingPlan.Request request =
-                new TrainingPlan.Request(new Gpt(SMALL), Mesh.dataParallel(dp), 0, 2, numMicroBatches, 8, dropout, 0.1);
+        Request request = new Request(new Gpt(SMALL), Layout.dataParallel(dp), 0, 2, numMicroBatches, 8, dropout, 0.1);
         return TrainingPlan.make(request, i -> 0).plan().toString();
     }
 

@@ -7,6 +7,10 @@ import io.brazier.nn.Gpt;
 import io.brazier.nn.GptConfig;
 import io.brazier.nn.ModelBuilder;
 import io.brazier.nn.ModelBuilder.Mode;
+import io.brazier.nn.ModelBuilder.Setting;
+import io.brazier.nn.ModelBuilder.Weights;
+import io.brazier.nn.RankView;
+import io.brazier.nn.Unit;
 import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
 import io.brazier.program.Attention;
@@ -25,6 +29,9 @@ import io.brazier.program.Ring;
 import io.brazier.program.Rotary;
 import io.brazier.program.Routing;
 import io.brazier.program.Value;
+import io.brazier.tensor.Axis;
+import io.brazier.tensor.Group;
+import io.brazier.tensor.Mesh;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -98,11 +105,18 @@ class GradientTest {
     @EnumSource(Gradients.class)
     void wholeModelMatchesCentralDifferences(Gradients mode) {
         Gpt gpt = new Gpt(new GptConfig(7, 5, 2, 2, 6, 10, 1e-5));
-        ModelBuilder m = new ModelBuilder("gpt", Mode.TRAINING, gpt.parameters(), 0.2);
-        Value tokens = m.rows("tokens", 2, 5);
-        Value positions = m.rows("positions", 2, 5);
-        Value targets = m.rows("targets", 2, 5);
-        Value loss = m.program().apply(new Loss.CrossEntropy(0.1), gpt.logits(m, tokens, positions), targets);
+        RankView view = new RankView(Mesh.dataParallel(2), 0, false);
+        Unit unit = new Unit("gpt", Group.of(Axis.DP), gpt.parameters());
+        ModelBuilder m =
+                new ModelBuilder("gpt", new Setting(Mode.TRAINING, view, Weights.WHOLE, 2, 5, 0.2), List.of(unit));
+        Value tokens = m.tokens("tokens");
+        Value positions = m.positions();
+        Value targets = m.tokens("targets");
+        Value x = gpt.embed(m, tokens);
+        for (int layer = 0; layer < 2; layer++) {
+            x = gpt.block(m, layer, x, (l, qkv) -> m.attend(gpt.heads(m, l), qkv));
+        }
+        Value loss = m.loss(0.1, gpt.head(m, x).values(), targets, 0);
         Program forward = m.program().build(List.of(loss));
         Random random = new Random(3);
         Map<Value, double[]> inputs = new HashMap<>();
@@ -141,7 +155,7 @@ class GradientTest {
         Random random = new Random(13);
         Map<Value, double[]> values = ReferenceInterpreter.run(result.forward(), inputs);
         double[] dy = random.doubles(values.get(y).length, -1, 1).toArray();
-        values.put(result.lossGradient(), dy);
+        values.put(result.seeds().get(y), dy);
         for (Value sum : result.sums().values()) {
             values.put(
                     sum, random.doubles(sum.type().shape().numElements(), -1, 1).toArray());

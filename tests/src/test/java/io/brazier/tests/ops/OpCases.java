@@ -24,6 +24,7 @@ import io.brazier.program.Optimizer;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Placement;
+import io.brazier.tensor.Range;
 import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.List;
@@ -92,7 +93,13 @@ final class OpCases {
             }
             cases.add(of(new Elementwise.Add(), ELEMENTWISE, f32(s), f32(s)));
             cases.add(of(new Elementwise.Scale(-0.37), ELEMENTWISE, f32(s)));
-            cases.add(of(new Elementwise.Dropout(0.3, 7), ELEMENTWISE, f32(s), counters(3)));
+        }
+        for (long[] s : new long[][] {{1, 1, 1}, {2, 5, 33}, {3, 8, 64}}) {
+            List<Range> tokens =
+                    s[1] == 1 ? List.of(new Range(2, 1)) : List.of(new Range(1, 2), new Range(6, s[1] - 2));
+            cases.add(of(new Elementwise.Dropout(0.3, 7, 15, tokens), ELEMENTWISE, f32(s), counters(3)));
+            cases.add(of(new Elementwise.AddBias(Operand.ABSENT), ELEMENTWISE, f32(s), f32(s[2])));
+            cases.add(of(new Elementwise.AddBias(Operand.PRESENT), ELEMENTWISE, f32(s), f32(s[2]), f32(s)));
         }
     }
 
@@ -160,8 +167,8 @@ final class OpCases {
 
     private static void optimizer(List<OpCase> cases) {
         for (long n : new long[] {1, 17, 70_001}) {
-            cases.add(of(new Optimizer.SquaredSum(Operand.ABSENT), SUMS, f32(n)));
-            cases.add(of(new Optimizer.SquaredSum(Operand.PRESENT), SUMS, f32(n), f64(1)));
+            cases.add(of(new Optimizer.SquaredSum(0.5, Group.of(), Operand.ABSENT), SUMS, f32(n)));
+            cases.add(of(new Optimizer.SquaredSum(0.5, Group.of(), Operand.PRESENT), SUMS, f32(n), f64(1)));
             cases.add(of(
                     new Optimizer.AdamW(0.1),
                     SUMS,

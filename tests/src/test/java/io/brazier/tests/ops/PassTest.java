@@ -8,6 +8,10 @@ import io.brazier.nn.Gpt;
 import io.brazier.nn.GptConfig;
 import io.brazier.nn.ModelBuilder;
 import io.brazier.nn.ModelBuilder.Mode;
+import io.brazier.nn.ModelBuilder.Setting;
+import io.brazier.nn.ModelBuilder.Weights;
+import io.brazier.nn.RankView;
+import io.brazier.nn.Unit;
 import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
 import io.brazier.pass.Overlap;
@@ -17,7 +21,6 @@ import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Collective;
 import io.brazier.program.Collective.GatherWeights;
 import io.brazier.program.Instruction;
-import io.brazier.program.Loss;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.Program;
@@ -48,7 +51,10 @@ class PassTest {
     private static final int NUM_LAYERS = 3;
 
     private final Gpt gpt = new Gpt(new GptConfig(7, 5, NUM_LAYERS, 2, 6, 10, 1e-5));
-    private final ModelBuilder model = new ModelBuilder("gpt", Mode.TRAINING, gpt.parameters(), 0.2);
+    private final ModelBuilder model = new ModelBuilder(
+            "gpt",
+            new Setting(Mode.TRAINING, RankView.ALONE, Weights.WHOLE, 2, 5, 0.2),
+            List.of(new Unit("gpt", Group.of(), gpt.parameters())));
     private final Program forward = model();
     private final Autodiff.Result differentiated = Autodiff.differentiate(
             forward, forward.outputs().get(0), List.copyOf(model.weights().values()), Gradients.FRESH);
@@ -56,11 +62,12 @@ class PassTest {
     private final Map<Value, double[]> after = backward(differentiated.forward(), differentiated.backward());
 
     private Program model() {
-        Value tokens = model.rows("tokens", 2, 5);
-        Value positions = model.rows("positions", 2, 5);
-        Value targets = model.rows("targets", 2, 5);
-        Value logits = gpt.logits(model, tokens, positions);
-        return model.program().build(List.of(model.program().apply(new Loss.CrossEntropy(0.1), logits, targets)));
+        Value x = gpt.embed(model, model.tokens("tokens"));
+        for (int layer = 0; layer < NUM_LAYERS; layer++) {
+            x = gpt.block(model, layer, x, (l, qkv) -> model.attend(gpt.heads(model, l), qkv));
+        }
+        Value logits = gpt.head(model, x).values();
+        return model.program().build(List.of(model.loss(0.1, logits, model.tokens("targets"), 0)));
     }
 
     private static Map<Value, double[]> draw(Program program) {
@@ -90,7 +97,7 @@ class PassTest {
 
     private Map<Value, double[]> backward(Program forward, Program backward) {
         Map<Value, double[]> values = run(forward, draw(this.forward));
-        values.put(differentiated.lossGradient(), new double[] {1.5});
+        values.put(differentiated.seeds().get(forward.outputs().get(0)), new double[] {1.5});
         return run(backward, values);
     }
 
@@ -167,7 +174,7 @@ class PassTest {
                 .orElseThrow();
         SplitBackward.Halves halves = SplitBackward.split(differentiated.backward(), Set.of(deepest));
         Map<Value, double[]> values = run(differentiated.forward(), draw(forward));
-        values.put(differentiated.lossGradient(), new double[] {1.5});
+        values.put(differentiated.seeds().get(forward.outputs().get(0)), new double[] {1.5});
         Map<Value, double[]> found = run(halves.input(), values);
         values.putAll(found);
         found.putAll(run(halves.weight(), values));

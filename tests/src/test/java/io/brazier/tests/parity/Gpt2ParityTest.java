@@ -22,6 +22,7 @@ import io.brazier.nn.GptConfig;
 import io.brazier.nn.HuggingFaceGpt2;
 import io.brazier.nn.WeightSource;
 import io.brazier.optim.AdamWSettings;
+import io.brazier.plan.Layout;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -81,6 +82,7 @@ class Gpt2ParityTest {
             List<Long> shape = expected.shape("inputs");
             TrainingSpec spec = new TrainingSpec(
                     config,
+                    Layout.dataParallel(communicator.size()),
                     Math.toIntExact(shape.get(0)),
                     1,
                     Math.toIntExact(shape.get(1)),

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.nn.GptConfig;
-import io.brazier.tests.parity.Ranks.Layout;
+import io.brazier.plan.Layout;
 import io.brazier.tests.parity.Ranks.Run;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -25,8 +25,8 @@ class LayoutParityTest {
     @CsvSource({"2,1,1", "3,1,1", "4,1,1", "1,2,1", "1,3,2", "2,2,1", "2,3,1", "6,2,1", "1,12,1"})
     void matchesOneRank(int dp, int numMicroBatches, int numThreads) {
         for (Ranks ranks : new Ranks[] {PLAIN, DROPOUT}) {
-            Run one = ranks.train(new Layout(1, 1, 1));
-            Run other = ranks.train(new Layout(dp, numMicroBatches, numThreads));
+            Run one = ranks.train(Layout.dataParallel(1), 1, 1);
+            Run other = ranks.train(Layout.dataParallel(dp), numMicroBatches, numThreads);
             for (int x = 0; x < one.steps().size(); x++) {
                 close(one.steps().get(x).loss(), other.steps().get(x).loss(), LOSS_TOLERANCE);
                 close(one.steps().get(x).gradientNorm(), other.steps().get(x).gradientNorm(), 1e-4);
@@ -54,9 +54,8 @@ class LayoutParityTest {
     @ParameterizedTest
     @CsvSource({"1,1,1", "1,2,2", "2,2,1", "4,1,1"})
     void repeatsToTheLastBit(int dp, int numMicroBatches, int numThreads) {
-        Layout layout = new Layout(dp, numMicroBatches, numThreads);
-        Run first = DROPOUT.train(layout);
-        Run second = DROPOUT.train(layout);
+        Run first = DROPOUT.train(Layout.dataParallel(dp), numMicroBatches, numThreads);
+        Run second = DROPOUT.train(Layout.dataParallel(dp), numMicroBatches, numThreads);
         assertEquals(first.steps(), second.steps());
         first.state()
                 .forEach((name, values) ->
@@ -66,7 +65,7 @@ class LayoutParityTest {
     @Test
     void lossFallsOnOneBatch() {
         Ranks ranks = new Ranks(GptConfig.of(17, 16, 1, 2, 16), 4, 16, 0, 1);
-        double first = ranks.train(new Layout(1, 1, 1)).steps().get(0).loss();
+        double first = ranks.train(Layout.dataParallel(1), 1, 1).steps().get(0).loss();
         assertEquals(Math.log(17), first, 0.1);
     }
 }

@@ -1,0 +1,362 @@
+package io.brazier.plan;
+
+import io.brazier.nn.ParameterSpec;
+import io.brazier.nn.RankView;
+import io.brazier.pass.Autodiff;
+import io.brazier.pass.Autodiff.Gradients;
+import io.brazier.pass.Bucket;
+import io.brazier.pass.Overlap;
+import io.brazier.pass.RingExpansion;
+import io.brazier.pass.SplitBackward;
+import io.brazier.program.Collective.AllReduce;
+import io.brazier.program.Collective.ScatterGradients;
+import io.brazier.program.Instruction;
+import io.brazier.program.Op.Alias;
+import io.brazier.program.Program;
+import io.brazier.program.ProgramBuilder;
+import io.brazier.program.Value;
+import io.brazier.tensor.Range;
+import io.brazier.tensor.TensorType;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/** Plans the forward, backward and evaluation segments of one virtual stage. */
+final class ChunkPlanner {
+    /** Units whose weights are gathered ahead of their use. */
+    private static final int PREFETCHED_UNITS = 1;
+
+    private final Request request;
+    private final RankView view;
+    private final String suffix;
+    private final int virtualStage;
+    private final List<Integer> pieces;
+    private final List<PlacedUnit> units;
+    private final MemoryPlanner memory;
+    private final NamedInputs named;
+    private final Map<String, Segment> segments = new LinkedHashMap<>();
+    private final Map<String, Slice> slot = new HashMap<>();
+    private final List<Slice> carried = new ArrayList<>();
+    private ChunkProgram program;
+    private long slotBytes;
+
+    ChunkPlanner(
+            Request request,
+            int chunk,
+            List<Integer> pieces,
+            List<PlacedUnit> units,
+            MemoryPlanner memory,
+            NamedInputs named) {
+        this.request = request;
+        this.view = request.view();
+        this.suffix = chunk == 0 ? "" : "." + chunk;
+        this.virtualStage = chunk * view.mesh().pp() + view.coordinate(io.brazier.tensor.Axis.PP);
+        this.pieces = pieces;
+        this.units = units;
+        this.memory = memory;
+        this.named = named;
+    }
+
+    boolean isFirst() {
+        return virtualStage == 0;
+    }
+
+    boolean isLast() {
+        return virtualStage == request.layout().numVirtualStages() - 1;
+    }
+
+    int virtualStage() {
+        return virtualStage;
+    }
+
+    String forward() {
+        return TrainingPlan.FORWARD + suffix;
+    }
+
+    String evaluate() {
+        return TrainingPlan.EVALUATE + suffix;
+    }
+
+    String suffix() {
+        return suffix;
+    }
+
+    /** What the host writes into a slot. */
+    Map<String, Slice> feeds() {
+        Map<String, Slice> feeds = new HashMap<>(slot);
+        feeds.keySet().retainAll(List.of("tokens", "targets", "rng"));
+        return feeds;
+    }
+
+    /** Distance between the stash slots. */
+    long slotBytes() {
+        return slotBytes;
+    }
+
+    /** Segment of a whole backward phase. */
+    String backward(boolean first, boolean last) {
+        return "backward" + suffix + (first ? "" : ".accumulate") + (reduces(last) ? ".reduce" : "");
+    }
+
+    /** Segment of the input gradients of a backward phase that is split. */
+    String backwardInput() {
+        return "backward" + suffix + ".input";
+    }
+
+    /** Segment of the weight gradients of a backward phase that is split. */
+    String backwardWeight(boolean first, boolean last) {
+        return backward(first, last) + ".weight";
+    }
+
+    private boolean reduces(boolean last) {
+        return units.stream().anyMatch(u -> reduction(u, last));
+    }
+
+    private boolean reduction(PlacedUnit unit, boolean last) {
+        int zero = request.layout().zeroStage();
+        return !unit.unit().group().isEmpty() && (zero == 2 || zero < 2 && last);
+    }
+
+    /** Place in a slot: tokens, targets, rng, x (received), y (sent), y.gradient, x.gradient; null where there is none. */
+    Slice slot(String name) {
+        return slot.get(name);
+    }
+
+    /** Plans for a number of stash slots and adds the segments to those of the rank. */
+    void plan(int numSlots, boolean splits, Map<String, Segment> rankSegments) {
+        long base = memory.sizes().getOrDefault(Region.STASH, 0L);
+        Map<Value, Slice> bound = new HashMap<>();
+        program = new ChunkProgram(forward(), request, pieces, units, request.dropout(), request.lossScale());
+        Value root = program.root();
+        bindInputs(bound, true);
+        bound.put(root, isLast() ? named.reserve("loss", root.type()) : stash("y", root.type()));
+        ChunkProgram.Pair fresh = program.differentiate(Gradients.FRESH);
+        bindGradients(fresh, bound);
+        keep(fresh.forward(), bound);
+        segments.put(forward(), memory.place(last(keepingBoundary(fresh)), bound));
+        boolean single = request.numMicroBatches() == 1;
+        placeBackward(fresh, splits, true, single, bound);
+        if (!single) {
+            ChunkProgram.Pair sums = program.differentiate(Gradients.ACCUMULATE);
+            bindGradients(sums, bound);
+            if (request.numMicroBatches() > 2) {
+                placeBackward(sums, splits, false, false, bound);
+            }
+            placeBackward(sums, splits, false, true, bound);
+        }
+        slotBytes = memory.sizes().getOrDefault(Region.STASH, 0L) - base;
+        memory.reserve(Region.STASH, (numSlots - 1) * slotBytes);
+        segments.forEach((name, s) -> rankSegments.put(name, s.onSlots(numSlots, slotBytes)));
+    }
+
+    /** Takes a place in the slot for all that forward keeps; values that lie in one place by their ops share it. */
+    private void keep(Program forward, Map<Value, Slice> bound) {
+        Map<Value, Value> inPlace = new HashMap<>();
+        for (Instruction i : forward.instructions()) {
+            for (Alias alias : i.op().aliases()) {
+                if (alias.need() == Alias.Need.REQUIRED) {
+                    inPlace.put(i.outputs().get(alias.output()), i.inputs().get(alias.input()));
+                }
+            }
+        }
+        for (Value v : forward.outputs()) {
+            if (!bound.containsKey(v)) {
+                Slice shared = bound.get(inPlace.get(v));
+                bound.put(
+                        v,
+                        shared != null
+                                ? shared
+                                : memory.reserve(Region.STASH, v.type().bytes()));
+            }
+        }
+    }
+
+    /** Forward must not overwrite what it received where backward reads that. */
+    private Program keepingBoundary(ChunkProgram.Pair pair) {
+        Program forward = pair.forward();
+        if (isFirst() || !pair.backward().inputs().contains(program.boundary())) {
+            return forward;
+        }
+        List<Value> outputs = new ArrayList<>(forward.outputs());
+        outputs.add(program.boundary());
+        return new Program(forward.name(), forward.inputs(), forward.instructions(), outputs);
+    }
+
+    /** The passes after which memory is planned. */
+    private static Program last(Program program) {
+        return Overlap.apply(RingExpansion.expand(program), PREFETCHED_UNITS);
+    }
+
+    /** Forward alone; it runs between steps, when the stash is empty, so its temporaries lie there. */
+    void planEvaluation(Map<String, Segment> rankSegments) {
+        program = new ChunkProgram(evaluate(), request, pieces, units, 0, 1);
+        Value root = program.root();
+        Map<Value, Slice> bound = new HashMap<>();
+        bindInputs(bound, false);
+        bound.put(root, named.reserve("evaluation " + (isLast() ? "loss" : "y" + suffix), root.type()));
+        rankSegments.put(evaluate(), memory.place(last(program.forward()), bound, Region.STASH));
+    }
+
+    private void bindInputs(Map<Value, Slice> bound, boolean inSlot) {
+        for (PlacedUnit unit : units) {
+            Value shard = program.shard(unit);
+            if (shard != null) {
+                bound.put(shard, unit.held().get(Region.WEIGHTS).slice());
+            } else {
+                for (ParameterSpec spec : unit.unit().parameters()) {
+                    Slice slice = place(unit, spec, Region.WEIGHTS);
+                    bound.put(program.model().inputs().get(spec.name()), slice);
+                    bound.put(program.model().weights().get(spec.name()), slice);
+                }
+            }
+        }
+        for (Value v : program.forward().inputs()) {
+            if (bound.containsKey(v)) {
+                continue;
+            }
+            boolean constant = v.name().endsWith("positions");
+            String prefix = constant ? "" : "evaluation ";
+            String name = v.name().equals(ChunkProgram.BOUNDARY) ? ChunkProgram.BOUNDARY + suffix : v.name();
+            bound.put(v, inSlot && !constant ? stash(v.name(), v.type()) : named.reserve(prefix + name, v.type()));
+        }
+    }
+
+    private Slice place(PlacedUnit unit, ParameterSpec spec, Region region) {
+        long count = spec.shard(view.mesh(), view.rank()).shape().numElements();
+        Range elements = unit.elements(spec, count);
+        return unit.held().get(region).of(elements);
+    }
+
+    private Slice stash(String name, TensorType type) {
+        return slot.computeIfAbsent(name, n -> memory.reserve(Region.STASH, type.bytes()));
+    }
+
+    private void bindGradients(ChunkProgram.Pair pair, Map<Value, Slice> bound) {
+        Autodiff.Result d = pair.derivative();
+        Value seed = d.seeds().get(program.root());
+        if (isLast()) {
+            bound.put(seed, named.reserve("loss.gradient", seed.type()));
+        } else {
+            // The gradient arrives after the value has left, so they share a place unless backward needs the value.
+            Slice y = slot.get("y");
+            boolean shares = !pair.backward().inputs().contains(program.root())
+                    && y.bytes() == seed.type().bytes();
+            slot.putIfAbsent(
+                    "y.gradient",
+                    shares ? y : memory.reserve(Region.STASH, seed.type().bytes()));
+            bound.put(seed, slot.get("y.gradient"));
+        }
+        if (!isFirst()) {
+            Value gradient = d.gradients().get(program.boundary());
+            bound.put(gradient, stash("x.gradient", gradient.type()));
+        }
+        for (PlacedUnit unit : units) {
+            Value shard = program.shard(unit);
+            if (shard != null) {
+                bindGradient(d, shard, unit.held().get(Region.GRADIENTS).slice(), bound);
+            } else if (request.layout().zeroStage() < 2 || unit.unit().group().isEmpty()) {
+                for (ParameterSpec spec : unit.unit().parameters()) {
+                    bindGradient(
+                            d, program.model().weights().get(spec.name()), place(unit, spec, Region.GRADIENTS), bound);
+                }
+            }
+        }
+    }
+
+    private static void bindGradient(Autodiff.Result d, Value weight, Slice place, Map<Value, Slice> bound) {
+        bound.put(d.gradients().get(weight), place);
+        if (d.sums().containsKey(weight)) {
+            bound.put(d.sums().get(weight), place);
+        }
+    }
+
+    private void placeBackward(
+            ChunkProgram.Pair pair, boolean splits, boolean first, boolean last, Map<Value, Slice> bound) {
+        Program backward = pair.backward();
+        String name = backward(first, last);
+        if (splits) {
+            Set<Value> inputGradient =
+                    isFirst() ? Set.of() : Set.of(pair.derivative().gradients().get(program.boundary()));
+            SplitBackward.Halves halves = SplitBackward.split(backward, inputGradient);
+            carry(halves.carried(), bound);
+            segments.computeIfAbsent(backwardInput(), n -> memory.place(last(halves.input()), bound));
+            backward = halves.weight();
+            name = backwardWeight(first, last);
+        }
+        if (reduces(last)) {
+            backward = reduce(backward, pair.derivative(), first, last, bound);
+        }
+        segments.put(name, memory.place(last(backward), bound));
+    }
+
+    /** All variants of the weight gradients find at one place what the one segment of input gradients leaves them. */
+    private void carry(List<Value> values, Map<Value, Slice> bound) {
+        for (int x = 0; x < values.size(); x++) {
+            Value v = values.get(x);
+            if (x == carried.size()) {
+                carried.add(
+                        bound.containsKey(v)
+                                ? bound.get(v)
+                                : memory.reserve(Region.STASH, v.type().bytes()));
+            }
+            Slice place = bound.getOrDefault(v, carried.get(x));
+            if (!place.equals(carried.get(x)) || place.bytes() != v.type().bytes()) {
+                throw new AssertionError(v + " is carried at " + carried.get(x) + ", not at " + place);
+            }
+            bound.put(v, place);
+        }
+    }
+
+    private Program reduce(Program backward, Autodiff.Result d, boolean first, boolean last, Map<Value, Slice> bound) {
+        List<PlacedUnit> reduced =
+                units.stream().filter(unit -> reduction(unit, last)).toList();
+        List<Bucket.Reduction> reductions = new ArrayList<>();
+        ProgramBuilder sums = new ProgramBuilder("sums", ProgramBuilder.nextId(backward));
+        for (PlacedUnit unit : reduced) {
+            List<Value> gradients = program.weights(unit).stream()
+                    .map(w -> d.gradients().get(w))
+                    .toList();
+            reductions.add(reduction(unit, gradients, first, sums, bound));
+        }
+        Bucket.Result result = Bucket.overlap(backward, reductions);
+        for (int x = 0; x < reduced.size(); x++) {
+            List<Value> out = result.reduced().get(x);
+            if (request.layout().zeroStage() == 0) {
+                for (int g = 0; g < out.size(); g++) {
+                    bound.put(
+                            out.get(g), bound.get(reductions.get(x).gradients().get(g)));
+                }
+            } else {
+                bound.put(out.get(0), gradientShard(reduced.get(x)));
+            }
+        }
+        return result.program();
+    }
+
+    private Bucket.Reduction reduction(
+            PlacedUnit unit, List<Value> gradients, boolean first, ProgramBuilder sums, Map<Value, Slice> bound) {
+        if (request.layout().zeroStage() == 0) {
+            return new Bucket.Reduction(
+                    gradients, new AllReduce(unit.unit().group(), gradients.size()), Optional.empty());
+        }
+        List<TensorType> types = program.weights(unit).stream().map(Value::type).toList();
+        ScatterGradients scatter = new ScatterGradients(unit.unit().group(), unit.numShards(), types);
+        boolean accumulates = request.layout().zeroStage() == 2 && !first;
+        if (!accumulates) {
+            return new Bucket.Reduction(gradients, scatter, Optional.empty());
+        }
+        TensorType shard =
+                scatter.infer(gradients.stream().map(Value::type).toList()).get(0);
+        Value sum = sums.input("sum." + unit.unit().name(), shard);
+        bound.put(sum, gradientShard(unit));
+        return new Bucket.Reduction(gradients, scatter, Optional.of(sum));
+    }
+
+    private static Slice gradientShard(PlacedUnit unit) {
+        return unit.held().get(Region.GRADIENTS).of(unit.shard());
+    }
+}

@@ -1,0 +1,30 @@
+package io.brazier.plan;
+
+import io.brazier.nn.Model;
+import io.brazier.nn.RankView;
+
+/**
+ * What a training rank is planned for.
+ *
+ * @param microBatchSize B, rows of a micro-batch on this rank
+ * @param sequenceLength T
+ */
+public record Request(
+        Model model,
+        Layout layout,
+        int rank,
+        int microBatchSize,
+        int numMicroBatches,
+        int sequenceLength,
+        double dropout,
+        double weightDecay) {
+
+    RankView view() {
+        return layout.view(rank);
+    }
+
+    /** Weight of one token's loss in the mean over the global batch. */
+    double lossScale() {
+        return 1.0 / ((double) microBatchSize * numMicroBatches * view().dataSize() * sequenceLength);
+    }
+}
