@@ -191,7 +191,7 @@ final class Clock {
             double end = slowed(task.seconds());
             listener.span(index, COMPUTE, task.name(), now, end);
             compute += end - now;
-            slowdown += end - now - task.seconds();
+            slowdown += Math.max(0, end - now - task.seconds());
             now = end;
         }
 

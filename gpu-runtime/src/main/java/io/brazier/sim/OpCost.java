@@ -44,6 +44,11 @@ public final class OpCost {
         return Math.max(arithmetic, memory) + hardware.kernelSeconds();
     }
 
+    /** Seconds to copy so many bytes. */
+    double copySeconds(long bytes) {
+        return 2 * bytes / hardware.streamBytesPerSecond() + hardware.kernelSeconds();
+    }
+
     private double arithmeticSeconds(Instruction instruction) {
         Op op = instruction.op();
         TensorType x = instruction.inputs().get(0).type();

@@ -1,6 +1,7 @@
 package io.brazier.sim;
 
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.RankPlan.Launch;
 import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.MatMul;
@@ -109,8 +110,8 @@ public final class Simulator {
         Map<String, Double> bySegment = new TreeMap<>();
         plan.segments().forEach((name, s) -> bySegment.put(name, s.program().flops()));
         return plan.schedule().stream()
-                .filter(RankPlan.Launch.class::isInstance)
-                .mapToDouble(step -> bySegment.get(((RankPlan.Launch) step).segment()))
+                .filter(Launch.class::isInstance)
+                .mapToDouble(step -> bySegment.get(((Launch) step).segment()))
                 .sum();
     }
 

@@ -1,7 +1,12 @@
 package io.brazier.sim;
 
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.RankPlan.Accept;
+import io.brazier.plan.RankPlan.AwaitTransfer;
 import io.brazier.plan.RankPlan.Launch;
+import io.brazier.plan.RankPlan.StartTransfer;
+import io.brazier.plan.RankPlan.Step;
+import io.brazier.plan.RankPlan.Transfer;
 import io.brazier.plan.Segment;
 import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
@@ -36,14 +41,34 @@ final class StageTasks {
 
     static List<Task> of(RankPlan plan, OpCost ops, CollectiveCost collectives) {
         StageTasks stage = new StageTasks(plan, ops, collectives);
-        plan.schedule().forEach(stage::launch);
+        plan.schedule().forEach(stage::step);
         return stage.tasks;
     }
 
-    private void launch(RankPlan.Step step) {
-        if (!(step instanceof Launch launch)) {
-            return;
+    private void step(Step step) {
+        if (step instanceof Launch launch) {
+            launch(launch);
+        } else if (step instanceof StartTransfer start) {
+            tasks.add(transfer(start.transfer()));
+        } else if (step instanceof AwaitTransfer await) {
+            tasks.add(new Wait(await.transfer().toString()));
+        } else if (step instanceof Accept accept) {
+            tasks.add(new Compute("accept", ops.copySeconds(accept.from().bytes())));
         }
+    }
+
+    /** Both ends meet; messages from one to the other keep their order. */
+    private Start transfer(Transfer t) {
+        int stage = plan.mesh().coordinate(plan.rank(), Axis.PP);
+        boolean sends = t.direction() == Transfer.Direction.SEND;
+        String link = sends ? stage + ">" + t.peer() : t.peer() + ">" + stage;
+        int peer = plan.mesh().members(plan.rank(), Group.of(Axis.PP)).get(t.peer());
+        double seconds = collectives.sendReceive(plan.rank(), peer, t.slice().bytes());
+        Meeting meeting = new Meeting(link + " " + t.message(), link, 2);
+        return new Start(t.toString(), t.toString(), Axis.PP.toString(), seconds, meeting);
+    }
+
+    private void launch(Launch launch) {
         tasks.add(new Task.Launch(launch.toString()));
         for (Task task : segments.computeIfAbsent(launch.segment(), this::price)) {
             tasks.add(task instanceof Start start && start.meeting() != null ? numbered(start) : task);

@@ -10,12 +10,17 @@ import io.brazier.nn.Gpt;
 import io.brazier.nn.GptConfig;
 import io.brazier.plan.Layout;
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.Region;
 import io.brazier.plan.Request;
 import io.brazier.plan.TrainingPlan;
 import io.brazier.sim.Simulator.Workload;
+import io.brazier.tensor.Mesh;
 import java.io.ByteArrayOutputStream;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Real plans on the clock. */
 class SimulatorTest {
@@ -24,14 +29,72 @@ class SimulatorTest {
     private static final int ROWS = 4;
 
     private static RankPlan plan(int dp, int numMicroBatches) {
-        Request request = new Request(new Gpt(MODEL), Layout.dataParallel(dp), 0, ROWS, numMicroBatches, 1024, 0, 0.1);
+        return plan(MODEL, Layout.dataParallel(dp), 0, numMicroBatches);
+    }
+
+    private static RankPlan plan(GptConfig model, Layout layout, int rank, int numMicroBatches) {
+        Request request = new Request(new Gpt(model), layout, rank, ROWS, numMicroBatches, 1024, 0, 0.1);
         return TrainingPlan.make(request, i -> 0).plan();
     }
 
     private static SimulationReport simulate(int dp, int numMicroBatches) {
-        long tokens = (long) dp * numMicroBatches * ROWS * 1024;
-        Workload workload = new Workload(tokens, tokens * MODEL.trainingFlopsPerToken(1024));
-        return Simulator.simulate(List.of(plan(dp, numMicroBatches)), A100, workload);
+        return simulate(MODEL, Layout.dataParallel(dp), numMicroBatches);
+    }
+
+    private static SimulationReport simulate(GptConfig model, Layout layout, int numMicroBatches) {
+        long tokens = (long) layout.mesh().dp() * numMicroBatches * ROWS * 1024;
+        Workload workload = new Workload(tokens, tokens * model.trainingFlopsPerToken(1024));
+        List<RankPlan> stages = IntStream.range(0, layout.mesh().pp())
+                .mapToObj(s -> plan(model, layout, s * layout.mesh().tp(), numMicroBatches))
+                .toList();
+        return Simulator.simulate(stages, A100, workload);
+    }
+
+    /** Compute, exposed communication and idle time fill the step on every stage. */
+    private static void addsUp(SimulationReport r) {
+        for (SimulationReport.Stage s : r.stages()) {
+            double exposed = s.communication().values().stream()
+                    .mapToDouble(SimulationReport.Communication::exposed)
+                    .sum();
+            assertEquals(r.stepSeconds(), s.computeSeconds() + exposed + s.idleSeconds(), 1e-9, r.toString());
+        }
+    }
+
+    /** A pipeline of equal stages idles for (p - 1) / (m + p - 1), but for embedding, head and update (arXiv:2104.04473). */
+    @ParameterizedTest
+    @CsvSource({"2, 4", "4, 8", "4, 16"})
+    void pipelinesOfEqualBlocksHaveTheBubbleOfTheFormula(int numStages, int numMicroBatches) {
+        GptConfig model = GptConfig.of(64, 1024, 32, 16, 1024);
+        Layout layout = Layout.of(new Mesh(1, numStages, 1, 1, 1));
+        SimulationReport r = simulate(model, layout, numMicroBatches);
+        addsUp(r);
+        double bubble = (numStages - 1.0) / (numMicroBatches + numStages - 1);
+        assertEquals(bubble, r.bubbleShare(), 0.15 * bubble, r.toString());
+        assertTrue(r.stages().get(0).communication().containsKey("pp"));
+    }
+
+    @Test
+    void tensorParallelRanksTalkAndPipelinesMeet() {
+        SimulationReport r = simulate(MODEL, Layout.of(new Mesh(2, 2, 1, 1, 2)).withSequenceParallel(), 4);
+        addsUp(r);
+        for (SimulationReport.Stage s : r.stages()) {
+            assertTrue(s.communication().get("tp").total() > 0, r.toString());
+            assertTrue(s.communication().get("dp").total() > 0, r.toString());
+            assertTrue(s.communication().get("pp ends").total() > 0, r.toString());
+        }
+    }
+
+    /** Of weights, gradients and two moments ZeRO 1, 2 and 3 shard two, three and all (arXiv:1910.02054, fig. 1, in f32). */
+    @ParameterizedTest
+    @CsvSource({"0, 4", "1, 2", "2, 1", "3, 0"})
+    void zeroShardsAsItsTableSays(int zeroStage, int numWhole) {
+        int dp = 8;
+        RankPlan plan = plan(MODEL, Layout.dataParallel(dp).withZeroStage(zeroStage), 0, 1);
+        double bytes = List.of(Region.WEIGHTS, Region.GRADIENTS, Region.FIRST_MOMENTS, Region.SECOND_MOMENTS).stream()
+                .mapToDouble(region -> plan.regions().getOrDefault(region, 0L))
+                .sum();
+        double expected = MODEL.numParameters() * 4.0 * (numWhole + (4.0 - numWhole) / dp);
+        assertEquals(expected, bytes, 0.001 * expected);
     }
 
     @Test
