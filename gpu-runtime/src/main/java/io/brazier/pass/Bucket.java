@@ -45,8 +45,10 @@ public final class Bucket {
         List<Instruction> waits = new ArrayList<>();
         List<List<Value>> reduced = new ArrayList<>();
         reductions.forEach(r -> reduced.add(List.of()));
-        for (int x = 0; x < backward.instructions().size(); x++) {
-            instructions.add(backward.instructions().get(x));
+        for (int x = -1; x < backward.instructions().size(); x++) {
+            if (x >= 0) {
+                instructions.add(backward.instructions().get(x));
+            }
             for (int r : complete.getOrDefault(x, List.of())) {
                 Reduction reduction = reductions.get(r);
                 List<Value> done;
@@ -74,7 +76,7 @@ public final class Bucket {
         List<Value> outputs = new ArrayList<>(
                 backward.outputs().stream().filter(v -> !replaced.contains(v)).toList());
         reduced.forEach(outputs::addAll);
-        return new Result(new Program(backward.name() + ".reduce", inputs, instructions, outputs), reduced);
+        return new Result(new Program(backward.name(), inputs, instructions, outputs), reduced);
     }
 
     private static int firstId(Program backward, List<Reduction> reductions) {
@@ -92,7 +94,7 @@ public final class Bucket {
         return out;
     }
 
-    /** For each instruction the reductions whose gradients it completes. */
+    /** For each instruction the reductions whose gradients it completes; -1 stands for the program's inputs. */
     private static Map<Integer, List<Integer>> completion(Program backward, List<Reduction> reductions) {
         Map<Value, Integer> definition = new HashMap<>();
         for (int x = 0; x < backward.instructions().size(); x++) {
@@ -103,7 +105,7 @@ public final class Bucket {
         Map<Integer, List<Integer>> complete = new HashMap<>();
         for (int r = 0; r < reductions.size(); r++) {
             int last = reductions.get(r).gradients().stream()
-                    .mapToInt(definition::get)
+                    .mapToInt(v -> definition.getOrDefault(v, -1))
                     .max()
                     .orElseThrow();
             complete.computeIfAbsent(last, k -> new ArrayList<>()).add(r);

@@ -24,6 +24,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /** Plans the forward, backward and evaluation segments of one virtual stage. */
 final class ChunkPlanner {
@@ -112,13 +113,22 @@ final class ChunkPlanner {
         return backward(first, last) + ".weight";
     }
 
-    private boolean reduces(boolean last) {
-        return units.stream().anyMatch(u -> reduction(u, last));
+    /** Segment of the reductions that do not overlap with backward, or empty. */
+    Optional<String> reduce() {
+        return reducesApart() ? Optional.of("reduce" + suffix) : Optional.empty();
     }
 
-    private boolean reduction(PlacedUnit unit, boolean last) {
+    /** In a pipeline the stage before waits for the last input gradient, and must not wait for reductions too. */
+    private boolean reducesApart() {
+        return request.layout().mesh().pp() > 1
+                && request.layout().zeroStage() < 2
+                && units.stream().anyMatch(u -> !u.unit().group().isEmpty());
+    }
+
+    private boolean reduces(boolean last) {
         int zero = request.layout().zeroStage();
-        return !unit.unit().group().isEmpty() && (zero == 2 || zero < 2 && last);
+        boolean now = zero == 2 || zero < 2 && last && !reducesApart();
+        return now && units.stream().anyMatch(u -> !u.unit().group().isEmpty());
     }
 
     /** Place in a slot: tokens, targets, rng, x (received), y (sent), y.gradient, x.gradient; null where there is none. */
@@ -141,6 +151,7 @@ final class ChunkPlanner {
         boolean single = request.numMicroBatches() == 1;
         placeBackward(fresh, splits, true, single, bound);
         if (!single) {
+            bound.keySet().removeAll(fresh.derivative().gradients().values());
             ChunkProgram.Pair sums = program.differentiate(Gradients.ACCUMULATE);
             bindGradients(sums, bound);
             if (request.numMicroBatches() > 2) {
@@ -148,6 +159,12 @@ final class ChunkPlanner {
             }
             placeBackward(sums, splits, false, true, bound);
         }
+        reduce().ifPresent(name -> {
+            List<Value> gradients = gradients(units.stream(), fresh.derivative());
+            bindGradients(fresh, bound);
+            Program all = new Program(name, gradients, List.of(), gradients);
+            segments.put(name, memory.place(last(reduce(all, fresh.derivative(), true, bound)), bound));
+        });
         slotBytes = memory.sizes().getOrDefault(Region.STASH, 0L) - base;
         memory.reserve(Region.STASH, (numSlots - 1) * slotBytes);
         segments.forEach((name, s) -> rankSegments.put(name, s.onSlots(numSlots, slotBytes)));
@@ -288,7 +305,7 @@ final class ChunkPlanner {
             name = backwardWeight(first, last);
         }
         if (reduces(last)) {
-            backward = reduce(backward, pair.derivative(), first, last, bound);
+            backward = reduce(backward, pair.derivative(), first, bound);
         }
         segments.put(name, memory.place(last(backward), bound));
     }
@@ -311,16 +328,19 @@ final class ChunkPlanner {
         }
     }
 
-    private Program reduce(Program backward, Autodiff.Result d, boolean first, boolean last, Map<Value, Slice> bound) {
+    private List<Value> gradients(Stream<PlacedUnit> of, Autodiff.Result d) {
+        return of.flatMap(unit -> program.weights(unit).stream())
+                .map(w -> d.gradients().get(w))
+                .toList();
+    }
+
+    private Program reduce(Program backward, Autodiff.Result d, boolean first, Map<Value, Slice> bound) {
         List<PlacedUnit> reduced =
-                units.stream().filter(unit -> reduction(unit, last)).toList();
+                units.stream().filter(unit -> !unit.unit().group().isEmpty()).toList();
         List<Bucket.Reduction> reductions = new ArrayList<>();
         ProgramBuilder sums = new ProgramBuilder("sums", ProgramBuilder.nextId(backward));
         for (PlacedUnit unit : reduced) {
-            List<Value> gradients = program.weights(unit).stream()
-                    .map(w -> d.gradients().get(w))
-                    .toList();
-            reductions.add(reduction(unit, gradients, first, sums, bound));
+            reductions.add(reduction(unit, gradients(Stream.of(unit), d), first, sums, bound));
         }
         Bucket.Result result = Bucket.overlap(backward, reductions);
         for (int x = 0; x < reduced.size(); x++) {

@@ -50,6 +50,9 @@ final class StepList {
                 sending.put(key(transfer.slice(), slot(action)), transfer);
                 steps.add(new StartTransfer(transfer));
             });
+            if (action.phase().endsMicroBatch() && action.microBatch() == numMicroBatches - 1) {
+                chunks.get(action.chunk()).reduce().ifPresent(name -> launch(name, action, 0));
+            }
         }
         return steps;
     }
