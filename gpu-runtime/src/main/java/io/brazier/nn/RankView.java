@@ -1,6 +1,7 @@
 package io.brazier.nn;
 
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.ContextSplit;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Mesh;
 import io.brazier.tensor.Range;
@@ -50,17 +51,9 @@ public record RankView(Mesh mesh, int rank, boolean sequenceParallel) {
         return coordinate(Axis.DP) * mesh.ep() + coordinate(Axis.EP);
     }
 
-    /**
-     * Tokens of a sequence that this rank's attention works on. Context parallelism gives rank r of N chunks r and 2 N - 1 - r, so
-     * that the causal mask leaves every rank equal work.
-     */
+    /** Tokens of a sequence that this rank's attention works on. */
     public List<Range> tokens(int sequenceLength) {
-        if (mesh.cp() == 1) {
-            return List.of(new Range(0, sequenceLength));
-        }
-        int r = coordinate(Axis.CP);
-        long chunk = sequenceLength / (2L * mesh.cp());
-        return List.of(new Range(r * chunk, chunk), new Range((2L * mesh.cp() - 1 - r) * chunk, chunk));
+        return new ContextSplit(sequenceLength, mesh.cp(), coordinate(Axis.CP)).ranges();
     }
 
     /** Those of {@link #tokens} whose hidden states this rank keeps outside of products. */

@@ -13,13 +13,6 @@ import java.util.List;
  */
 public record ContextSplit(int numTokens, int size, int rank) {
 
-    /** Positions from, inclusive, to, exclusive. */
-    public record Range(int from, int to) {
-        public int length() {
-            return to - from;
-        }
-    }
-
     public ContextSplit {
         if (size < 1 || rank < 0 || rank >= size) {
             throw new IllegalArgumentException("rank " + rank + " of a context axis of size " + size);
@@ -42,19 +35,12 @@ public record ContextSplit(int numTokens, int size, int rank) {
         }
         int chunk = numTokens / (2 * size);
         int mirrored = 2 * size - 1 - rank;
-        return List.of(
-                new Range(rank * chunk, (rank + 1) * chunk), new Range(mirrored * chunk, (mirrored + 1) * chunk));
+        return List.of(new Range((long) rank * chunk, chunk), new Range((long) mirrored * chunk, chunk));
     }
 
     /** Position in the whole sequence of a local token. */
     public int position(int localToken) {
-        int rest = localToken;
-        for (Range range : ranges()) {
-            if (rest < range.length()) {
-                return range.from() + rest;
-            }
-            rest -= range.length();
-        }
-        throw new IllegalArgumentException("token " + localToken + " of the " + localTokens() + " on a rank");
+        long chunk = ranges().get(0).length();
+        return Math.toIntExact(ranges().get((int) (localToken / chunk)).start() + localToken % chunk);
     }
 }
