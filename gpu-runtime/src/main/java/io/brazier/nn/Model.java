@@ -10,7 +10,7 @@ import java.util.List;
  * A decoder as a sequence of pieces that pipeline stages share among themselves: piece 0 embeds, pieces 1 … L are blocks, piece
  * L + 1 normalises and gives logits. Hidden states between pieces are [B, T, D], as {@link ModelBuilder#hiddenType} places them.
  */
-public sealed interface Model permits Gpt {
+public sealed interface Model permits Gpt, Llama {
 
     /** Where a block's attention finds its keys and values: gives o [B, T, H K] of qkv [B, T, (H + 2 G) K]. */
     interface AttentionRule {

@@ -1,7 +1,7 @@
 package io.brazier.nn;
 
 /** Sizes and choices of a model. */
-public sealed interface ModelConfig extends java.io.Serializable permits GptConfig {
+public sealed interface ModelConfig extends java.io.Serializable permits GptConfig, LlamaConfig {
 
     /** V. */
     int vocabularySize();

@@ -1,7 +1,7 @@
 package io.brazier.program;
 
 /** How the frequencies of {@link Rotary} are changed so that a model reaches further than it was first trained for. */
-public sealed interface RotaryScaling {
+public sealed interface RotaryScaling extends java.io.Serializable {
 
     /** Frequencies as they are. */
     RotaryScaling NONE = new None();
