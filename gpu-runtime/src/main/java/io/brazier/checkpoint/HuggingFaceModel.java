@@ -1,6 +1,7 @@
 package io.brazier.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.FloatBuffer;
@@ -8,6 +9,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -19,6 +21,9 @@ public final class HuggingFaceModel {
     private static final String CONFIG = "config.json";
     private static final String SINGLE = "model.safetensors";
     private static final String INDEX = "model.safetensors.index.json";
+
+    /** Bytes of tensors in a file unless told otherwise; transformers' limit for many years. */
+    private static final long MAX_SHARD_BYTES = 5_000_000_000L;
 
     private final String directory;
     private final JsonNode config;
@@ -124,12 +129,7 @@ public final class HuggingFaceModel {
         return file;
     }
 
-    /**
-     * Writes a model directory, which appears in one step when all is there.
-     *
-     * @param files more files by name, tokenizer and the like
-     * @throws IOException when the directory exists or cannot be written; nothing is left behind then
-     */
+    /** {@link #write(Storage, String, JsonNode, List, Map, long)} with shards of at most 5 GB. */
     public static void write(
             Storage storage,
             String directory,
@@ -137,22 +137,47 @@ public final class HuggingFaceModel {
             List<SafetensorsWriter.Tensor> tensors,
             Map<String, byte[]> files)
             throws IOException {
+        write(storage, directory, config, tensors, files, MAX_SHARD_BYTES);
+    }
+
+    /**
+     * Writes a model directory, which appears in one step when all is there: {@code model.safetensors}, or shards and their index
+     * where that would be too large.
+     *
+     * @param files more files by name, tokenizer and the like
+     * @param maxShardBytes of the tensors of a shard; one that is larger has a shard of its own
+     * @throws IOException when the directory exists or cannot be written; nothing is left behind then
+     */
+    public static void write(
+            Storage storage,
+            String directory,
+            JsonNode config,
+            List<SafetensorsWriter.Tensor> tensors,
+            Map<String, byte[]> files,
+            long maxShardBytes)
+            throws IOException {
         if (storage.exists(directory)) {
             throw new IOException(directory + " exists: give another path or remove it");
         }
         String temporary = directory.replaceFirst("/+$", "") + ".writing";
+        Map<String, List<SafetensorsWriter.Tensor>> shards = shards(tensors, maxShardBytes);
         try {
             storage.delete(temporary);
             storage.createDirectories(temporary);
             Map<String, byte[]> all = new LinkedHashMap<>(files);
             all.put(CONFIG, Json.bytes(config));
+            if (shards.size() > 1) {
+                all.put(INDEX, Json.bytes(index(shards)));
+            }
             for (Map.Entry<String, byte[]> file : all.entrySet()) {
                 try (OutputStream out = storage.create(temporary + "/" + file.getKey())) {
                     out.write(file.getValue());
                 }
             }
-            try (OutputStream out = storage.create(temporary + "/" + SINGLE)) {
-                SafetensorsWriter.write(out, new ArrayList<>(tensors), Map.of("format", "pt"));
+            for (Map.Entry<String, List<SafetensorsWriter.Tensor>> shard : shards.entrySet()) {
+                try (OutputStream out = storage.create(temporary + "/" + shard.getKey())) {
+                    SafetensorsWriter.write(out, shard.getValue(), Map.of("format", "pt"));
+                }
             }
             storage.rename(temporary, directory);
         } catch (IOException | RuntimeException e) {
@@ -163,5 +188,41 @@ public final class HuggingFaceModel {
             }
             throw e;
         }
+    }
+
+    /** Tensors by file, in order. */
+    private static Map<String, List<SafetensorsWriter.Tensor>> shards(
+            List<SafetensorsWriter.Tensor> tensors, long maxShardBytes) {
+        List<List<SafetensorsWriter.Tensor>> parts = new ArrayList<>(List.of(new ArrayList<>()));
+        long held = 0;
+        for (SafetensorsWriter.Tensor tensor : tensors) {
+            if (held > 0 && held + tensor.bytes() > maxShardBytes) {
+                parts.add(new ArrayList<>());
+                held = 0;
+            }
+            parts.get(parts.size() - 1).add(tensor);
+            held += tensor.bytes();
+        }
+        Map<String, List<SafetensorsWriter.Tensor>> shards = new LinkedHashMap<>();
+        for (List<SafetensorsWriter.Tensor> part : parts) {
+            String name = String.format(Locale.ROOT, "model-%05d-of-%05d.safetensors", shards.size() + 1, parts.size());
+            shards.put(parts.size() == 1 ? SINGLE : name, part);
+        }
+        return shards;
+    }
+
+    private static JsonNode index(Map<String, List<SafetensorsWriter.Tensor>> shards) {
+        ObjectNode index = Json.mapper().createObjectNode();
+        ObjectNode metadata = index.putObject("metadata");
+        ObjectNode map = index.putObject("weight_map");
+        long bytes = 0;
+        for (Map.Entry<String, List<SafetensorsWriter.Tensor>> shard : shards.entrySet()) {
+            for (SafetensorsWriter.Tensor tensor : shard.getValue()) {
+                map.put(tensor.name(), shard.getKey());
+                bytes += tensor.bytes();
+            }
+        }
+        metadata.put("total_size", bytes);
+        return index;
     }
 }

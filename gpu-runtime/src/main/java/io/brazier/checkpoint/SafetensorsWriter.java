@@ -29,6 +29,10 @@ public final class SafetensorsWriter {
         long numElements() {
             return shape.stream().reduce(1L, Math::multiplyExact);
         }
+
+        long bytes() {
+            return Math.multiplyExact(numElements(), Float.BYTES);
+        }
     }
 
     private SafetensorsWriter() {}
@@ -55,7 +59,7 @@ public final class SafetensorsWriter {
         }
         long begin = 0;
         for (Tensor tensor : tensors) {
-            long end = Math.addExact(begin, Math.multiplyExact(tensor.numElements(), Float.BYTES));
+            long end = Math.addExact(begin, tensor.bytes());
             if (root.has(tensor.name())) {
                 throw new IllegalArgumentException("two tensors are named " + tensor.name());
             }

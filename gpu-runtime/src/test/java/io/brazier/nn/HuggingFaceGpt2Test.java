@@ -34,11 +34,11 @@ class HuggingFaceGpt2Test {
     private int numModels;
 
     private static ObjectNode configJson() {
-        return (ObjectNode) HuggingFaceGpt2.configJson(CONFIG, 0, OptionalInt.empty());
+        return (ObjectNode) HuggingFace.configJson(CONFIG, 0, OptionalInt.empty());
     }
 
     private static List<SafetensorsWriter.Tensor> tensors() {
-        return new ArrayList<>(HuggingFaceGpt2.tensors(CONFIG, new InitialWeights(new Gpt(CONFIG).parameters(), 1)));
+        return new ArrayList<>(HuggingFace.tensors(CONFIG, new InitialWeights(new Gpt(CONFIG).parameters(), 1)));
     }
 
     private static SafetensorsWriter.Tensor constant(String name, float value, Long... shape) {
@@ -57,15 +57,15 @@ class HuggingFaceGpt2Test {
 
     private String refusal(JsonNode config, List<SafetensorsWriter.Tensor> tensors) throws IOException {
         HuggingFaceModel model = model(config, tensors);
-        CheckpointException e = assertThrows(
-                CheckpointException.class, () -> HuggingFaceGpt2.weights(model, HuggingFaceGpt2.config(model)));
+        CheckpointException e =
+                assertThrows(CheckpointException.class, () -> HuggingFace.weights(model, HuggingFace.config(model)));
         assertTrue(e.getMessage().startsWith(model.directory()), e.getMessage());
         return e.getMessage();
     }
 
     @Test
     void theConfigComesBack() throws IOException {
-        assertEquals(CONFIG, HuggingFaceGpt2.config(model(configJson(), tensors())));
+        assertEquals(CONFIG, HuggingFace.config(model(configJson(), tensors())));
     }
 
     /** As transformers' GPT2Config has them. */
@@ -73,10 +73,9 @@ class HuggingFaceGpt2Test {
     void absentFieldsHaveTheirDefaults() throws IOException {
         ObjectNode config =
                 Json.mapper().createObjectNode().put("model_type", "gpt2").put("n_layer", 2);
-        assertEquals(
-                new GptConfig(50257, 1024, 2, 12, 768, 3072, 1e-5), HuggingFaceGpt2.config(model(config, tensors())));
+        assertEquals(new GptConfig(50257, 1024, 2, 12, 768, 3072, 1e-5), HuggingFace.config(model(config, tensors())));
         config.putNull("n_inner").put("n_embd", 24);
-        assertEquals(96, HuggingFaceGpt2.config(model(config, tensors())).hiddenWidth());
+        assertEquals(96, HuggingFace.config(model(config, tensors())).hiddenWidth());
     }
 
     @ParameterizedTest
@@ -84,6 +83,7 @@ class HuggingFaceGpt2Test {
             delimiter = '|',
             value = {
                 "model_type | \"llama\"",
+                "model_type | \"bert\"",
                 "activation_function | \"quick_gelu\"",
                 "add_cross_attention | true",
                 "add_cross_attention | \"yes\"",
@@ -147,7 +147,7 @@ class HuggingFaceGpt2Test {
         tensors.add(constant("transformer.h.0.attn.bias", 1, 1L, 1L, 7L, 7L));
         tensors.add(constant("transformer.h.1.attn.masked_bias", 1));
         HuggingFaceModel model = model(configJson(), tensors);
-        HuggingFaceGpt2.weights(model, CONFIG).read("h.0.attn.c_attn.bias", 0, FloatBuffer.allocate(12));
+        HuggingFace.weights(model, CONFIG).read("h.0.attn.c_attn.bias", 0, FloatBuffer.allocate(12));
     }
 
     @Test
@@ -155,7 +155,7 @@ class HuggingFaceGpt2Test {
         List<SafetensorsWriter.Tensor> tensors = tensors();
         tensors.replaceAll(t -> t.name().endsWith("wte.weight") ? constant(t.name(), 3, 11L, 4L) : t);
         tensors.add(constant("lm_head.weight", 3, 11L, 4L));
-        HuggingFaceGpt2.weights(model(configJson(), tensors), CONFIG);
+        HuggingFace.weights(model(configJson(), tensors), CONFIG);
         for (Long[] shape : new Long[][] {{11L, 4L}, {4L, 11L}}) {
             tensors.set(tensors.size() - 1, constant("lm_head.weight", shape[0] == 4L ? 3 : 4, shape));
             String message = refusal(configJson(), tensors);

@@ -1,6 +1,7 @@
 package io.brazier.spark.ml;
 
 import io.brazier.nn.GptConfig;
+import io.brazier.nn.ModelConfig;
 import io.brazier.plan.Layout;
 import io.brazier.spark.barrier.BarrierJob;
 import io.brazier.spark.data.Corpus;
@@ -53,7 +54,7 @@ final class Fit {
         TokenizerFiles tokenizer = new TokenizerFiles(found);
         Corpus.Nulls nulls = params.getHandleInvalid().equals("skip") ? Corpus.Nulls.SKIP : Corpus.Nulls.REFUSE;
         try (Corpus corpus = Corpus.of(table, params.getTextCol(), tokenizer, params.getRowSeparator(), nulls)) {
-            GptConfig model = model(found.vocabularySize());
+            ModelConfig model = model(found.vocabularySize());
             // Throws here what every rank would throw: too little text for a single sample.
             new SampleOrder(corpus.numTokens(), params.getValidationFraction(), config.sequenceLength(), config.seed());
             return train(job, corpus, model, config, tokenizer, initial);
@@ -63,7 +64,7 @@ final class Fit {
     private CausalLMModel train(
             BarrierJob job,
             Corpus corpus,
-            GptConfig model,
+            ModelConfig model,
             TrainingConfig config,
             TokenizerFiles tokenizer,
             HashMap<String, byte[][]> initial) {
@@ -174,9 +175,9 @@ final class Fit {
         }
     }
 
-    private GptConfig model(int vocabularySize) {
+    private ModelConfig model(int vocabularySize) {
         if (!params.getInitialModel().isEmpty()) {
-            GptConfig model = ModelDirectory.config(params.getInitialModel(), configuration);
+            ModelConfig model = ModelDirectory.config(params.getInitialModel(), configuration);
             if (vocabularySize > model.vocabularySize()) {
                 throw new IllegalArgumentException("the tokenizer has " + vocabularySize + " tokens, initialModel only "
                         + model.vocabularySize() + ": leave out tokenizer to use the model's own");

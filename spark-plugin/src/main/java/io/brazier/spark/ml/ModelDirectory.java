@@ -6,8 +6,8 @@ import io.brazier.checkpoint.LocalStorage;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingEngine.Parameter;
 import io.brazier.exec.TrainingEngine.State;
-import io.brazier.nn.GptConfig;
-import io.brazier.nn.HuggingFaceGpt2;
+import io.brazier.nn.HuggingFace;
+import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.spark.data.HadoopStorage;
 import io.brazier.text.Tokenizer;
@@ -20,16 +20,16 @@ import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
 
 /** A model and its tokenizer in a directory of this machine, in Hugging Face layout. */
-record ModelDirectory(GptConfig config, WeightSource weights, Tokenizer tokenizer) {
+record ModelDirectory(ModelConfig config, WeightSource weights, Tokenizer tokenizer) {
 
     /** @throws IllegalArgumentException when a file is missing, damaged, or of another kind of model */
     static ModelDirectory load(Path directory) {
         try {
             HuggingFaceModel model = HuggingFaceModel.open(new LocalStorage(), directory.toString());
-            GptConfig config = HuggingFaceGpt2.config(model);
+            ModelConfig config = HuggingFace.config(model);
             return new ModelDirectory(
                     config,
-                    HuggingFaceGpt2.weights(model, config),
+                    HuggingFace.weights(model, config),
                     Tokenizers.load(new LocalStorage(), directory.toString()));
         } catch (CheckpointException e) {
             throw new IllegalArgumentException("the model cannot be used: " + e.getMessage(), e);
@@ -41,16 +41,16 @@ record ModelDirectory(GptConfig config, WeightSource weights, Tokenizer tokenize
      *
      * @throws IllegalArgumentException when there is no model of this kind
      */
-    static GptConfig config(String directory, Configuration configuration) {
+    static ModelConfig config(String directory, Configuration configuration) {
         try {
-            return HuggingFaceGpt2.config(HuggingFaceModel.open(new HadoopStorage(configuration), directory));
+            return HuggingFace.config(HuggingFaceModel.open(new HadoopStorage(configuration), directory));
         } catch (CheckpointException e) {
             throw new IllegalArgumentException("initialModel cannot be used: " + e.getMessage(), e);
         }
     }
 
     /** Writes the weights that an engine holds. */
-    static void write(Path directory, GptConfig config, double dropout, TrainingEngine engine, Tokenizer tokenizer)
+    static void write(Path directory, ModelConfig config, double dropout, TrainingEngine engine, Tokenizer tokenizer)
             throws IOException {
         Map<String, Parameter> parameters =
                 engine.parameters().stream().collect(Collectors.toMap(Parameter::name, Function.identity()));
@@ -59,8 +59,8 @@ record ModelDirectory(GptConfig config, WeightSource weights, Tokenizer tokenize
         HuggingFaceModel.write(
                 new LocalStorage(),
                 directory.toString(),
-                HuggingFaceGpt2.configJson(config, dropout, tokenizer.endOfTextId()),
-                HuggingFaceGpt2.tensors(config, weights),
+                HuggingFace.configJson(config, dropout, tokenizer.endOfTextId()),
+                HuggingFace.tensors(config, weights),
                 tokenizer.files());
     }
 }

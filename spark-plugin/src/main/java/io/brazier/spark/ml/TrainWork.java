@@ -5,9 +5,8 @@ import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuEngines;
 import io.brazier.exec.LoadedPlan.Fill;
 import io.brazier.exec.TrainingEngine;
-import io.brazier.nn.Gpt;
-import io.brazier.nn.GptConfig;
 import io.brazier.nn.InitialWeights;
+import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.Layout;
 import io.brazier.spark.barrier.RankContext;
@@ -36,7 +35,7 @@ import org.apache.spark.broadcast.Broadcast;
  * @param checkpoints where checkpoints are; null for none
  */
 record TrainWork(
-        GptConfig model,
+        ModelConfig model,
         Layout layout,
         TrainingConfig config,
         double validationFraction,
@@ -90,7 +89,7 @@ record TrainWork(
 
     private WeightSource firstWeights(Path directory) throws IOException {
         if (initial == null) {
-            return new InitialWeights(new Gpt(model).parameters(), config.seed());
+            return new InitialWeights(model.model().parameters(), config.seed());
         }
         Path files = Files.createDirectory(directory.resolve("initial"));
         ModelFiles.write(initial.value(), files);

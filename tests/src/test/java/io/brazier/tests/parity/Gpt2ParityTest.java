@@ -18,8 +18,8 @@ import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingEngine.Parameter;
 import io.brazier.exec.TrainingEngine.State;
 import io.brazier.exec.TrainingSpec;
-import io.brazier.nn.GptConfig;
-import io.brazier.nn.HuggingFaceGpt2;
+import io.brazier.nn.HuggingFace;
+import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.optim.AdamWSettings;
 import io.brazier.plan.Layout;
@@ -47,14 +47,14 @@ class Gpt2ParityTest {
     @TempDir
     Path directory;
 
-    private record Oracle(HuggingFaceModel model, GptConfig config, WeightSource weights, SafetensorsFile expected) {
+    private record Oracle(HuggingFaceModel model, ModelConfig config, WeightSource weights, SafetensorsFile expected) {
         static Oracle of(String name) {
             HuggingFaceModel model = HuggingFaceModel.open(STORAGE, ORACLE + name);
-            GptConfig config = HuggingFaceGpt2.config(model);
+            ModelConfig config = HuggingFace.config(model);
             return new Oracle(
                     model,
                     config,
-                    HuggingFaceGpt2.weights(model, config),
+                    HuggingFace.weights(model, config),
                     SafetensorsFile.open(STORAGE, ORACLE + name + "/expected.safetensors"));
         }
 
@@ -209,13 +209,13 @@ class Gpt2ParityTest {
         HuggingFaceModel.write(
                 STORAGE,
                 exported,
-                HuggingFaceGpt2.configJson(oracle.config, 0, OptionalInt.empty()),
-                HuggingFaceGpt2.tensors(oracle.config, oracle.weights),
+                HuggingFace.configJson(oracle.config, 0, OptionalInt.empty()),
+                HuggingFace.tensors(oracle.config, oracle.weights),
                 java.util.Map.of());
         HuggingFaceModel again = HuggingFaceModel.open(STORAGE, exported);
-        assertEquals(oracle.config, HuggingFaceGpt2.config(again));
-        WeightSource weights = HuggingFaceGpt2.weights(again, oracle.config);
-        new io.brazier.nn.Gpt(oracle.config).parameters().forEach(spec -> {
+        assertEquals(oracle.config, HuggingFace.config(again));
+        WeightSource weights = HuggingFace.weights(again, oracle.config);
+        oracle.config.model().parameters().forEach(spec -> {
             float[][] both = new float[2][(int) spec.shape().numElements()];
             oracle.weights.read(spec.name(), 0, FloatBuffer.wrap(both[0]));
             weights.read(spec.name(), 0, FloatBuffer.wrap(both[1]));
