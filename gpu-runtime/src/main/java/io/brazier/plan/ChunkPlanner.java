@@ -146,7 +146,7 @@ final class ChunkPlanner {
         bound.put(root, isLast() ? named.reserve("loss", root.type()) : stash("y", root.type()));
         ChunkProgram.Pair fresh = program.differentiate(Gradients.FRESH);
         bindGradients(fresh, bound);
-        keep(fresh.forward(), bound);
+        keep(fresh.forward(), fresh.forward().outputs(), bound);
         segments.put(forward(), memory.place(last(keepingBoundary(fresh)), bound));
         boolean single = request.numMicroBatches() == 1;
         placeBackward(fresh, splits, true, single, bound);
@@ -170,24 +170,30 @@ final class ChunkPlanner {
         segments.forEach((name, s) -> rankSegments.put(name, s.onSlots(numSlots, slotBytes)));
     }
 
-    /** Takes a place in the slot for all that forward keeps; values that lie in one place by their ops share it. */
-    private void keep(Program forward, Map<Value, Slice> bound) {
-        Map<Value, Value> inPlace = new HashMap<>();
-        for (Instruction i : forward.instructions()) {
+    /** Takes places in the slot for values of a program; those that lie in one place by their ops share it. */
+    private void keep(Program made, List<Value> values, Map<Value, Slice> bound) {
+        Map<Value, Value> first = new HashMap<>();
+        Map<Value, Slice> places = new HashMap<>();
+        made.inputs().forEach(v -> first.put(v, v));
+        for (Instruction i : made.instructions()) {
+            i.outputs().forEach(v -> first.put(v, v));
             for (Alias alias : i.op().aliases()) {
                 if (alias.need() == Alias.Need.REQUIRED) {
-                    inPlace.put(i.outputs().get(alias.output()), i.inputs().get(alias.input()));
+                    first.put(
+                            i.outputs().get(alias.output()),
+                            first.get(i.inputs().get(alias.input())));
                 }
             }
         }
-        for (Value v : forward.outputs()) {
+        first.forEach((v, place) -> {
+            if (bound.containsKey(v)) {
+                places.put(place, bound.get(v));
+            }
+        });
+        for (Value v : values) {
             if (!bound.containsKey(v)) {
-                Slice shared = bound.get(inPlace.get(v));
-                bound.put(
-                        v,
-                        shared != null
-                                ? shared
-                                : memory.reserve(Region.STASH, v.type().bytes()));
+                long bytes = v.type().bytes();
+                bound.put(v, places.computeIfAbsent(first.get(v), f -> memory.reserve(Region.STASH, bytes)));
             }
         }
     }
@@ -299,7 +305,7 @@ final class ChunkPlanner {
             Set<Value> inputGradient =
                     isFirst() ? Set.of() : Set.of(pair.derivative().gradients().get(program.boundary()));
             SplitBackward.Halves halves = SplitBackward.split(backward, inputGradient);
-            carry(halves.carried(), bound);
+            carry(halves, bound);
             segments.computeIfAbsent(backwardInput(), n -> memory.place(last(halves.input()), bound));
             backward = halves.weight();
             name = backwardWeight(first, last);
@@ -311,15 +317,14 @@ final class ChunkPlanner {
     }
 
     /** All variants of the weight gradients find at one place what the one segment of input gradients leaves them. */
-    private void carry(List<Value> values, Map<Value, Slice> bound) {
+    private void carry(SplitBackward.Halves halves, Map<Value, Slice> bound) {
+        List<Value> values = halves.carried();
+        if (carried.isEmpty()) {
+            keep(halves.input(), values, bound);
+            values.forEach(v -> carried.add(bound.get(v)));
+        }
         for (int x = 0; x < values.size(); x++) {
             Value v = values.get(x);
-            if (x == carried.size()) {
-                carried.add(
-                        bound.containsKey(v)
-                                ? bound.get(v)
-                                : memory.reserve(Region.STASH, v.type().bytes()));
-            }
             Slice place = bound.getOrDefault(v, carried.get(x));
             if (!place.equals(carried.get(x)) || place.bytes() != v.type().bytes()) {
                 throw new AssertionError(v + " is carried at " + carried.get(x) + ", not at " + place);

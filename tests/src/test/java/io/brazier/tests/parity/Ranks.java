@@ -19,6 +19,8 @@ import java.nio.IntBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -33,28 +35,90 @@ import java.util.concurrent.TimeoutException;
 /** Trains on ranks that are threads of this process, all from the same weights and rows. */
 record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropout, int numSteps) {
     private static final long SEED = 17;
+    private static final double LEARNING_RATE = 1e-2;
 
-    /** Outcomes by step, the loss of one evaluation summed over ranks, and the whole final state of every parameter. */
+    /** Outcomes by step, the losses of evaluations summed over ranks, and the whole final state of every parameter. */
     record Run(List<StepOutcome> steps, double evaluation, Map<String, float[]> state, List<Long> memoryBytes) {}
 
     private record Part(List<StepOutcome> steps, double evaluation, Map<Parameter, float[][]> kept, long memoryBytes) {}
 
+    /** What a test does on a rank. */
+    interface Work<T> {
+        T run(TrainingEngine engine, Rows rows);
+    }
+
+    /** The rows that a rank is fed. */
+    final class Rows {
+        private final RankView view;
+        private final int numMicroBatches;
+
+        private Rows(RankView view, int numMicroBatches) {
+            this.view = view;
+            this.numMicroBatches = numMicroBatches;
+        }
+
+        private int count() {
+            return batchSize / view.dataSize() / numMicroBatches;
+        }
+
+        /** Trains on the batch of a step. */
+        StepOutcome train(TrainingEngine engine, int step) {
+            int[][] batch = batch(step);
+            return engine.step(step, LEARNING_RATE, (x, tokens, targets) -> fill(batch, x, tokens, targets));
+        }
+
+        /** This rank's part of the loss of the batch behind the last step. */
+        double evaluate(TrainingEngine engine) {
+            IntBuffer tokens = IntBuffer.allocate(count() * sequenceLength);
+            IntBuffer targets = IntBuffer.allocate(count() * sequenceLength);
+            double sum = 0;
+            for (int x = 0; x < numMicroBatches; x++) {
+                fill(batch(numSteps), x, tokens.clear(), targets.clear());
+                sum += engine.evaluate(tokens.flip(), targets.flip());
+            }
+            return sum;
+        }
+
+        private void fill(int[][] batch, int microBatch, IntBuffer tokens, IntBuffer targets) {
+            int first = (microBatch * view.dataSize() + view.dataIndex()) * count();
+            for (int row = first; row < first + count(); row++) {
+                tokens.put(batch[row], 0, sequenceLength);
+                targets.put(batch[row], 1, sequenceLength);
+            }
+        }
+    }
+
+    /** Trains, and evaluates after the first step and after the last. */
     Run train(Layout layout, int numMicroBatches, int numThreads) {
+        return assemble(onRanks(layout, numMicroBatches, numThreads, this::train));
+    }
+
+    /** Does the same on every rank; a failure of one ends all. */
+    <T> List<T> onRanks(Layout layout, int numMicroBatches, int numThreads, Work<T> work) {
         int size = layout.mesh().worldSize();
         List<Communicator> communicators = CpuCommunicators.local(size, Duration.ofSeconds(60));
         ExecutorService threads = Executors.newFixedThreadPool(size);
+        List<Throwable> failures = Collections.synchronizedList(new ArrayList<>());
         try {
-            List<Future<Part>> running = new ArrayList<>();
+            List<Future<T>> running = new ArrayList<>();
             for (Communicator c : communicators) {
-                running.add(threads.submit(() -> train(layout, numMicroBatches, numThreads, c)));
+                running.add(threads.submit(() -> {
+                    try {
+                        return run(layout, numMicroBatches, numThreads, c, work);
+                    } catch (RuntimeException | Error e) {
+                        failures.add(e);
+                        c.abort("rank " + c.rank() + " failed");
+                        throw e;
+                    }
+                }));
             }
-            List<Part> parts = new ArrayList<>();
-            for (Future<Part> part : running) {
-                parts.add(part.get(120, TimeUnit.SECONDS));
+            List<T> results = new ArrayList<>();
+            for (Future<T> rank : running) {
+                results.add(rank.get(120, TimeUnit.SECONDS));
             }
-            return assemble(parts);
+            return results;
         } catch (InterruptedException | ExecutionException | TimeoutException e) {
-            throw new AssertionError(layout.toString(), e);
+            throw new AssertionError(layout.toString(), failures.isEmpty() ? e : failures.get(0));
         } finally {
             threads.shutdownNow();
             communicators.forEach(c -> c.abort("test over"));
@@ -105,13 +169,12 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
                 parts.stream().map(Part::memoryBytes).toList());
     }
 
-    private Part train(Layout layout, int numMicroBatches, int numThreads, Communicator communicator) {
-        RankView view = layout.view(communicator.rank());
-        int rows = batchSize / view.dataSize() / numMicroBatches;
+    private <T> T run(Layout layout, int numMicroBatches, int numThreads, Communicator communicator, Work<T> work) {
+        Rows rows = new Rows(layout.view(communicator.rank()), numMicroBatches);
         TrainingSpec spec = new TrainingSpec(
                 model,
                 layout,
-                rows,
+                rows.count(),
                 numMicroBatches,
                 sequenceLength,
                 dropout,
@@ -119,44 +182,28 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
                 SEED);
         InitialWeights initial = new InitialWeights(model.model().parameters(), SEED);
         try (TrainingEngine engine = CpuEngines.training(spec, communicator, numThreads, initial, Fill.NAN)) {
-            List<StepOutcome> steps = new ArrayList<>();
-            for (int step = 0; step < numSteps; step++) {
-                int[][] batch = batch(step);
-                steps.add(engine.step(
-                        step,
-                        1e-2,
-                        (microBatch, tokens, targets) -> fill(
-                                batch,
-                                (microBatch * view.dataSize() + view.dataIndex()) * rows,
-                                rows,
-                                tokens,
-                                targets)));
-            }
-            IntBuffer tokens = IntBuffer.allocate(rows * sequenceLength);
-            IntBuffer targets = IntBuffer.allocate(rows * sequenceLength);
-            double evaluation = 0;
-            for (int x = 0; x < numMicroBatches; x++) {
-                int first = (x * view.dataSize() + view.dataIndex()) * rows;
-                fill(batch(numSteps), first, rows, tokens.clear(), targets.clear());
-                evaluation += engine.evaluate(tokens.flip(), targets.flip());
-            }
-            Map<Parameter, float[][]> kept = new java.util.LinkedHashMap<>();
-            for (Parameter p : engine.parameters()) {
-                float[][] byState = new float[State.values().length][(int) p.numElements()];
-                for (State kind : State.values()) {
-                    engine.read(p, kind, 0, FloatBuffer.wrap(byState[kind.ordinal()]));
-                }
-                kept.put(p, byState);
-            }
-            return new Part(steps, evaluation, kept, engine.memoryBytes());
+            return work.run(engine, rows);
         }
     }
 
-    private void fill(int[][] batch, int first, int rows, IntBuffer tokens, IntBuffer targets) {
-        for (int row = first; row < first + rows; row++) {
-            tokens.put(batch[row], 0, sequenceLength);
-            targets.put(batch[row], 1, sequenceLength);
+    private Part train(TrainingEngine engine, Rows rows) {
+        List<StepOutcome> steps = new ArrayList<>();
+        double evaluation = 0;
+        for (int step = 0; step < numSteps; step++) {
+            steps.add(rows.train(engine, step));
+            if (step == 0 || step == numSteps - 1) {
+                evaluation += rows.evaluate(engine);
+            }
         }
+        Map<Parameter, float[][]> kept = new LinkedHashMap<>();
+        for (Parameter p : engine.parameters()) {
+            float[][] byState = new float[State.values().length][(int) p.numElements()];
+            for (State kind : State.values()) {
+                engine.read(p, kind, 0, FloatBuffer.wrap(byState[kind.ordinal()]));
+            }
+            kept.put(p, byState);
+        }
+        return new Part(steps, evaluation, kept, engine.memoryBytes());
     }
 
     private int[][] batch(int step) {
