@@ -2,9 +2,13 @@ package io.brazier.tests.parity;
 
 import io.brazier.nn.GptConfig;
 import io.brazier.nn.GptConfig.Variant;
+import io.brazier.nn.LlamaConfig;
+import io.brazier.nn.LlamaConfig.Experts;
+import io.brazier.nn.ModelConfig;
 import io.brazier.pipeline.Schedule;
 import io.brazier.plan.Layout;
 import io.brazier.program.Elementwise.Function;
+import io.brazier.program.RotaryScaling;
 import io.brazier.tensor.Mesh;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -49,7 +53,10 @@ final class RandomLayouts {
         int unit = mesh.cp() == 1 ? share : 2 * mesh.cp() * (share % 2 == 0 ? share / 2 : share);
         int sequenceLength = Math.max(2, unit * (1 + random.nextInt(3)));
         int batchSize = mesh.dp() * mesh.ep() * numMicroBatches * (1 + random.nextInt(2));
-        GptConfig model = gpt(mesh.tp(), Math.max(1, mesh.pp() * chunks - 2), sequenceLength);
+        int minLayers = Math.max(1, mesh.pp() * chunks - 2);
+        ModelConfig model = random.nextBoolean()
+                ? gpt(mesh.tp(), minLayers, sequenceLength)
+                : llama(mesh.tp(), minLayers, sequenceLength);
         double dropout = random.nextBoolean() ? 0 : 0.15;
         return new LayoutCase(new Ranks(model, batchSize, sequenceLength, dropout, numSteps), layout, numMicroBatches);
     }
@@ -68,14 +75,8 @@ final class RandomLayouts {
     private GptConfig gpt(int tp, int minLayers, int sequenceLength) {
         int heads = tp * (1 + random.nextInt(2));
         int headWidth = 1 + random.nextInt(9);
-        List<Integer> vocabularies = new ArrayList<>(List.of(2 * tp + 1, 19, 32, 57));
-        Collections.shuffle(vocabularies, random);
-        int vocabulary = vocabularies.stream()
-                .filter(v -> (v + tp - 1) / tp * (tp - 1) < v)
-                .findFirst()
-                .orElseThrow();
         return new GptConfig(
-                vocabulary,
+                vocabulary(tp),
                 sequenceLength + random.nextInt(3),
                 minLayers + random.nextInt(2),
                 heads,
@@ -84,6 +85,34 @@ final class RandomLayouts {
                 1e-5,
                 one(List.of(Function.GELU_TANH, Function.GELU, Function.SILU)),
                 random.nextBoolean() ? Set.of() : Set.of(Variant.UNTIED_HEAD));
+    }
+
+    private LlamaConfig llama(int tp, int minLayers, int sequenceLength) {
+        int groups = tp * (1 + random.nextInt(2));
+        return new LlamaConfig(
+                vocabulary(tp),
+                sequenceLength + random.nextInt(3),
+                minLayers + random.nextInt(2),
+                groups * (1 + random.nextInt(3)),
+                groups,
+                2 * (1 + random.nextInt(5)),
+                1 + random.nextInt(40),
+                tp * (1 + random.nextInt(20)),
+                1e-5,
+                one(List.of(500.0, 10000.0)),
+                RotaryScaling.NONE,
+                random.nextBoolean(),
+                Experts.NONE);
+    }
+
+    /** A size that leaves every rank a token, seldom as many as the others. */
+    private int vocabulary(int tp) {
+        List<Integer> sizes = new ArrayList<>(List.of(2 * tp + 1, 19, 32, 57));
+        Collections.shuffle(sizes, random);
+        return sizes.stream()
+                .filter(v -> (v + tp - 1) / tp * (tp - 1) < v)
+                .findFirst()
+                .orElseThrow();
     }
 
     private <T> T one(List<T> choices) {
