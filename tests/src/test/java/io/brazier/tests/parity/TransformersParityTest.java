@@ -18,24 +18,35 @@ import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingEngine.Parameter;
 import io.brazier.exec.TrainingEngine.State;
 import io.brazier.exec.TrainingSpec;
+import io.brazier.nn.GptConfig;
 import io.brazier.nn.HuggingFace;
 import io.brazier.nn.ModelConfig;
+import io.brazier.nn.RankView;
 import io.brazier.nn.WeightSource;
 import io.brazier.optim.AdamWSettings;
 import io.brazier.plan.Layout;
+import io.brazier.tensor.Mesh;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
-/** Against what PyTorch and transformers computed; tests/oracle/make_gpt2_oracle.py says what each tensor is. */
-class Gpt2ParityTest {
-    private static final String ORACLE = "src/test/resources/parity/gpt2/";
+/** Against what PyTorch and transformers computed; tests/oracle/make_oracle.py says what each tensor is. */
+class TransformersParityTest {
+    private static final String ORACLE = "src/test/resources/parity/";
     private static final double LOSS_TOLERANCE = 1e-5;
     private static final double GRADIENT_TOLERANCE = 1e-4;
 
@@ -46,6 +57,16 @@ class Gpt2ParityTest {
 
     @TempDir
     Path directory;
+
+    static List<String> cases() {
+        return List.of(
+                "gpt2/heads3",
+                "gpt2/inner40",
+                "gpt2/bare-sharded",
+                "llama/llama3",
+                "llama/tied-linear",
+                "mistral/one-key");
+    }
 
     private record Oracle(HuggingFaceModel model, ModelConfig config, WeightSource weights, SafetensorsFile expected) {
         static Oracle of(String name) {
@@ -59,8 +80,7 @@ class Gpt2ParityTest {
         }
 
         float[] floats(String tensor) {
-            long count = expected.shape(tensor).stream().reduce(1L, Math::multiplyExact);
-            float[] values = new float[(int) count];
+            float[] values = new float[(int) size(expected.shape(tensor))];
             expected.read(tensor, 0, FloatBuffer.wrap(values));
             return values;
         }
@@ -78,28 +98,49 @@ class Gpt2ParityTest {
             return CpuEngines.inference(config, weights, 1, 4, config.maxPositions());
         }
 
-        TrainingEngine training(Communicator communicator, double maxGradientNorm) {
+        TrainingEngine training(Communicator communicator, Layout layout, int numMicroBatches, double maxNorm) {
             List<Long> shape = expected.shape("inputs");
             TrainingSpec spec = new TrainingSpec(
                     config,
-                    Layout.dataParallel(communicator.size()),
-                    Math.toIntExact(shape.get(0)),
-                    1,
+                    layout,
+                    Math.toIntExact(shape.get(0)) / layout.view(0).dataSize() / numMicroBatches,
+                    numMicroBatches,
                     Math.toIntExact(shape.get(1)),
                     0,
-                    new AdamWSettings(0.9, 0.95, 1e-8, 0.1, maxGradientNorm),
+                    new AdamWSettings(0.9, 0.95, 1e-8, 0.1, maxNorm),
                     1);
             return CpuEngines.training(spec, communicator, 1, weights, Fill.NAN);
         }
 
-        /** Name that the oracle gives a parameter. */
-        String tensor(String prefix, String parameter) {
-            return prefix + "transformer." + parameter;
+        /** What the oracle has for a parameter: fused projections are several tensors there, Mixtral's experts one as here. */
+        float[] parameter(String prefix, String name) {
+            List<String> parts = List.of(name);
+            if (config instanceof GptConfig) {
+                parts = List.of("transformer." + name);
+            } else if (name.contains("block_sparse_moe")) {
+                parts = List.of(name.replace("block_sparse_moe", "mlp")
+                        .replace("gate_up_proj.weight", "gate_up_proj")
+                        .replace("down_proj.weight", "down_proj"));
+            } else if (name.contains("qkv_proj")) {
+                parts = Stream.of("q_proj", "k_proj", "v_proj")
+                        .map(part -> name.replace("qkv_proj", part))
+                        .toList();
+            } else if (name.contains("gate_up_proj")) {
+                parts = List.of(name.replace("gate_up_proj", "gate_proj"), name.replace("gate_up_proj", "up_proj"));
+            }
+            float[] whole = {};
+            for (String part : parts) {
+                float[] values = floats(prefix + part);
+                int start = whole.length;
+                whole = Arrays.copyOf(whole, start + values.length);
+                System.arraycopy(values, 0, whole, start, values.length);
+            }
+            return whole;
         }
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"heads3", "inner40", "bare-sharded"})
+    @MethodSource("cases")
     void logits(String name) {
         Oracle oracle = Oracle.of(name);
         float[] expected = oracle.floats("logits");
@@ -120,12 +161,12 @@ class Gpt2ParityTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"heads3", "inner40", "bare-sharded"})
+    @MethodSource("cases")
     void lossAndEveryGradient(String name) {
         Oracle oracle = Oracle.of(name);
         Communicator communicator =
                 CpuCommunicators.local(1, Duration.ofSeconds(30)).get(0);
-        try (TrainingEngine engine = oracle.training(communicator, 0)) {
+        try (TrainingEngine engine = oracle.training(communicator, Layout.dataParallel(1), 1, 0)) {
             double loss = engine.step(0, 1e-3, (m, tokens, targets) -> {
                         tokens.put(oracle.ints("inputs"));
                         targets.put(oracle.ints("targets"));
@@ -134,7 +175,7 @@ class Gpt2ParityTest {
             double expectedLoss = oracle.floats("loss")[0];
             assertEquals(expectedLoss, loss, LOSS_TOLERANCE * expectedLoss);
             for (Parameter p : engine.parameters()) {
-                float[] expected = oracle.floats(oracle.tensor("grad.", p.name()));
+                float[] expected = oracle.parameter("grad.", p.name());
                 close(p.name(), expected, read(engine, p, State.GRADIENT), GRADIENT_TOLERANCE);
             }
         } finally {
@@ -143,43 +184,84 @@ class Gpt2ParityTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"heads3", "inner40", "bare-sharded"})
-    void tenSteps(String name) {
-        Oracle oracle = Oracle.of(name);
+    @MethodSource("cases")
+    void tenSteps(String name) throws Exception {
+        tenSteps(name, Layout.dataParallel(1), 1);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "gpt2/inner40,3,1,1,1,2",
+        "gpt2/inner40,1,3,1,1,2",
+        "llama/llama3,1,1,1,1,2",
+        "llama/llama3,1,2,1,1,2",
+        "llama/llama3,2,1,2,1,2",
+        "llama/tied-linear,1,1,1,1,2",
+        "llama/tied-linear,1,3,1,1,2",
+        "mistral/one-key,2,2,1,1,1",
+    })
+    void tenStepsOfRanks(String name, int dp, int pp, int cp, int ep, int tp) throws Exception {
+        int numMicroBatches =
+                Math.toIntExact(Oracle.of(name).expected.shape("inputs").get(0)) / dp / ep;
+        tenSteps(name, Layout.of(new Mesh(dp, pp, cp, ep, tp)), numMicroBatches);
+    }
+
+    private static void tenSteps(String name, Layout layout, int numMicroBatches) throws Exception {
+        List<Communicator> communicators = CpuCommunicators.local(layout.mesh().worldSize(), Duration.ofSeconds(60));
+        ExecutorService threads = Executors.newFixedThreadPool(communicators.size());
+        try {
+            List<Future<?>> ranks = new ArrayList<>();
+            for (Communicator c : communicators) {
+                ranks.add(threads.submit(() -> tenSteps(Oracle.of(name), c, layout, numMicroBatches)));
+            }
+            for (Future<?> rank : ranks) {
+                rank.get(120, TimeUnit.SECONDS);
+            }
+        } finally {
+            threads.shutdownNow();
+            communicators.forEach(c -> c.abort("test over"));
+        }
+    }
+
+    private static void tenSteps(Oracle oracle, Communicator communicator, Layout layout, int numMicroBatches) {
         int[] inputs = oracle.ints("steps.inputs");
         int[] targets = oracle.ints("steps.targets");
         float[] losses = oracle.floats("steps.loss");
         float[] norms = oracle.floats("steps.gradNorm");
+        RankView view = layout.view(communicator.rank());
         int perStep = inputs.length / losses.length;
-        Communicator communicator =
-                CpuCommunicators.local(1, Duration.ofSeconds(30)).get(0);
-        try (TrainingEngine engine = oracle.training(communicator, 1.0)) {
+        int perMicroBatch = perStep / numMicroBatches / view.dataSize();
+        try (TrainingEngine engine = oracle.training(communicator, layout, numMicroBatches, 1.0)) {
             for (int step = 0; step < losses.length; step++) {
                 int at = step * perStep;
                 TrainingEngine.StepOutcome outcome = engine.step(step, 1e-3, (m, t, u) -> {
-                    t.put(inputs, at, perStep);
-                    u.put(targets, at, perStep);
+                    int first = at + (m * view.dataSize() + view.dataIndex()) * perMicroBatch;
+                    t.put(inputs, first, perMicroBatch);
+                    u.put(targets, first, perMicroBatch);
                 });
                 assertEquals(losses[step], outcome.loss(), LOSS_TOLERANCE * losses[step]);
                 assertEquals(norms[step], outcome.gradientNorm(), GRADIENT_TOLERANCE * norms[step]);
             }
             for (Parameter p : engine.parameters()) {
-                float[] expected = oracle.floats(oracle.tensor("steps.weight.", p.name()));
+                float[] whole = oracle.parameter("steps.weight.", p.name());
                 float[] actual = read(engine, p, State.WEIGHT);
+                float[] expected = new float[actual.length];
+                p.forEachRun(
+                        0,
+                        p.numElements(),
+                        (global, local, count) ->
+                                System.arraycopy(whole, (int) global, expected, (int) local, (int) count));
                 if (p.name().endsWith("c_attn.bias")) {
                     // The bias of the keys has no gradient but rounding noise, which AdamW blows up to its rate.
-                    int width = oracle.config.width();
-                    System.arraycopy(expected, width, actual, width, width);
+                    System.arraycopy(expected, actual.length / 3, actual, actual.length / 3, actual.length / 3);
                 }
                 close(p.name(), expected, actual, WEIGHT_TOLERANCE);
             }
-        } finally {
-            communicator.abort("test over");
         }
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"heads3", "inner40", "bare-sharded"})
+    @MethodSource("cases")
     void greedyTextAndScores(String name) {
         Oracle oracle = Oracle.of(name);
         try (InferenceEngine engine = oracle.inference()) {
@@ -202,25 +284,36 @@ class Gpt2ParityTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"heads3", "inner40", "bare-sharded"})
+    @MethodSource("cases")
     void whatIsExportedComesBack(String name) throws Exception {
         Oracle oracle = Oracle.of(name);
-        String exported = directory.resolve("exported").toString();
-        HuggingFaceModel.write(
-                STORAGE,
-                exported,
-                HuggingFace.configJson(oracle.config, 0, OptionalInt.empty()),
-                HuggingFace.tensors(oracle.config, oracle.weights),
-                java.util.Map.of());
-        HuggingFaceModel again = HuggingFaceModel.open(STORAGE, exported);
-        assertEquals(oracle.config, HuggingFace.config(again));
-        WeightSource weights = HuggingFace.weights(again, oracle.config);
-        oracle.config.model().parameters().forEach(spec -> {
-            float[][] both = new float[2][(int) spec.shape().numElements()];
-            oracle.weights.read(spec.name(), 0, FloatBuffer.wrap(both[0]));
-            weights.read(spec.name(), 0, FloatBuffer.wrap(both[1]));
-            assertArrayEquals(both[0], both[1], spec.name());
-        });
+        for (long maxShardBytes : new long[] {1 << 20, 4000}) {
+            String exported = directory.resolve("exported" + maxShardBytes).toString();
+            HuggingFaceModel.write(
+                    STORAGE,
+                    exported,
+                    HuggingFace.configJson(oracle.config, 0, OptionalInt.empty()),
+                    HuggingFace.tensors(oracle.config, oracle.weights),
+                    Map.of(),
+                    maxShardBytes);
+            HuggingFaceModel again = HuggingFaceModel.open(STORAGE, exported);
+            assertEquals(oracle.config, HuggingFace.config(again));
+            HuggingFace.weights(again, oracle.config);
+            assertEquals(oracle.model.names().size(), again.names().size());
+            String prefix = oracle.config instanceof GptConfig ? "transformer." : "model.";
+            for (String tensor : oracle.model.names()) {
+                String written = again.names().contains(tensor) ? tensor : prefix + tensor;
+                assertEquals(oracle.model.shape(tensor), again.shape(written), tensor);
+                float[][] both = new float[2][(int) size(oracle.model.shape(tensor))];
+                oracle.model.read(tensor, 0, FloatBuffer.wrap(both[0]));
+                again.read(written, 0, FloatBuffer.wrap(both[1]));
+                assertArrayEquals(both[0], both[1], tensor);
+            }
+        }
+    }
+
+    private static long size(List<Long> shape) {
+        return shape.stream().reduce(1L, Math::multiplyExact);
     }
 
     private static float[] read(TrainingEngine engine, Parameter p, State state) {

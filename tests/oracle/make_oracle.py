@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Makes the GPT-2 oracle: what Hugging Face transformers and PyTorch compute for small random models.
+"""Makes the oracles: what Hugging Face transformers and PyTorch compute for small random models.
 
 Run (only to change the oracle; its output is committed):
 
     python3 -m venv VENV && VENV/bin/pip install torch==2.13.0 transformers==5.23.0 safetensors==0.8.0
-    VENV/bin/python tests/oracle/make_gpt2_oracle.py tests/src/test/resources/parity/gpt2
+    VENV/bin/python tests/oracle/make_oracle.py tests/src/test/resources/parity [CASE ...]
 
-Each case is a directory with the checkpoint as `save_pretrained` writes it (`config.json`, safetensors) and
+Each case, all where none is named, is a directory FAMILY/CASE with the checkpoint as `save_pretrained` writes it (`config.json`, safetensors) and
 `expected.safetensors`, all fp32 and int32, dropout 0. B batch, T tokens, V vocabulary, S = 10 steps; NAME is the parameter's
-name in transformers' `GPT2LMHeadModel` (`transformer.h.0.attn.c_attn.weight`; the tied head has no name of its own).
+name in transformers' model (`transformer.h.0.attn.c_attn.weight`, `model.layers.0.self_attn.q_proj.weight`, and for Mixtral, whose
+files hold each expert's, all experts' `model.layers.0.mlp.experts.gate_up_proj` [E, 2 F, D]; a tied head has no name of its own).
 
     inputs, targets           [B, T]     targets are the inputs one token later
     logits                    [B, T, V]  of the inputs
@@ -23,7 +24,8 @@ name in transformers' `GPT2LMHeadModel` (`transformer.h.0.attn.c_attn.weight`; t
 
 What fp32 leaves open: a key's bias adds the same number to all scores of a query, so its true gradient is 0 and what AdamW
 makes of the rounding noise is arbitrary. `steps.weight.*.c_attn.bias`[D : 2 D] is therefore no oracle, and its gradient is one
-only in absolute terms. The script runs all cases in fp64 too and refuses to write when fp32 strays elsewhere.
+only in absolute terms. The script runs all cases in fp64 too and refuses to write when fp32 strays elsewhere. (Llama's norms and
+rotary angles stay fp32 in transformers even then.)
 """
 import copy
 import json
@@ -36,7 +38,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM
 
 STEPS = 10
 LEARNING_RATE, BETAS, EPSILON, WEIGHT_DECAY, MAX_NORM = 1e-3, (0.9, 0.95), 1e-8, 0.1, 1.0
@@ -45,6 +47,7 @@ NEW_TOKENS = 12
 
 @dataclass
 class Case:
+    family: str
     name: str
     seed: int
     batch: int
@@ -53,28 +56,49 @@ class Case:
     prompts: tuple = (3, 7)
     scored: tuple = (2, 9, 14)
     save: dict = field(default_factory=dict)
-    bare: bool = False  # names without `transformer.`, as the published GPT-2 checkpoints have them
+    bare: bool = False  # names without `transformer.` or `model.`, as the published GPT-2 checkpoints have them
 
 
 CASES = (
-    Case("heads3", 2, 2, 11, dict(n_layer=2, n_head=3, n_embd=24, vocab_size=61, n_positions=20)),
-    Case("inner40", 1, 3, 24, dict(n_layer=3, n_head=2, n_embd=16, n_inner=40, vocab_size=50, n_positions=24,
-                                   activation_function="gelu_new", layer_norm_epsilon=1e-5, scale_attn_weights=True)),
+    Case("gpt2", "heads3", 2, 2, 11, dict(n_layer=2, n_head=3, n_embd=24, vocab_size=61, n_positions=20)),
+    Case("gpt2", "inner40", 1, 3, 24, dict(n_layer=3, n_head=2, n_embd=16, n_inner=40, vocab_size=50, n_positions=24,
+                                           activation_function="gelu_new", layer_norm_epsilon=1e-5, scale_attn_weights=True)),
     # One head, a width that fills no vector register, exact GELU, another epsilon, bare names, several files with an index.
-    Case("bare-sharded", 11, 1, 5, dict(n_layer=1, n_head=1, n_embd=10, vocab_size=29, n_positions=33,
-                                       activation_function="gelu", layer_norm_epsilon=1e-3),
+    Case("gpt2", "bare-sharded", 11, 1, 5, dict(n_layer=1, n_head=1, n_embd=10, vocab_size=29, n_positions=33,
+                                               activation_function="gelu", layer_norm_epsilon=1e-3),
          prompts=(1, 20), scored=(2, 33), save=dict(max_shard_size="3KB"), bare=True),
+    # H K other than D, three queries a key, Llama 3.1's frequencies with pairs in all three of its bands.
+    Case("llama", "llama3", 5, 2, 12, dict(num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=10,
+                                          hidden_size=24, intermediate_size=34, vocab_size=61, max_position_embeddings=40,
+                                          rms_norm_eps=1e-5, tie_word_embeddings=False,
+                                          rope_parameters=dict(rope_type="llama3", rope_theta=500.0, factor=4.0,
+                                                               low_freq_factor=1.0, high_freq_factor=4.0,
+                                                               original_max_position_embeddings=20)),
+         prompts=(3, 25), scored=(2, 9, 40)),
+    # As many keys as queries, a tied head, interpolated positions, bare names, several files with an index.
+    Case("llama", "tied-linear", 4, 3, 10, dict(num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4, hidden_size=16,
+                                               intermediate_size=26, vocab_size=45, max_position_embeddings=32,
+                                               rms_norm_eps=1e-3, tie_word_embeddings=True,
+                                               rope_parameters=dict(rope_type="linear", rope_theta=1e4, factor=2.5)),
+         save=dict(max_shard_size="8KB"), bare=True),
+    Case("mistral", "one-key", 1, 2, 9, dict(num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, hidden_size=18,
+                                            intermediate_size=22, vocab_size=37, max_position_embeddings=24, sliding_window=None)),
+    Case("mixtral", "four-experts", 1, 2, 12, dict(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                                                  hidden_size=20, head_dim=6, intermediate_size=14, vocab_size=53,
+                                                  max_position_embeddings=24, num_local_experts=4, num_experts_per_tok=2)),
 )
 
 
 def random_model(case, generator):
     """Weights that make every term matter: no zero bias, no unit gain, scores and logits of order one."""
-    config = GPT2Config(**case.config, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None)
-    model = GPT2LMHeadModel._from_config(config, attn_implementation="eager").float()
+    no_dropout = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0) if case.family == "gpt2" else {}
+    config = AutoConfig.for_model(case.family, **case.config, **no_dropout, bos_token_id=None, eos_token_id=None)
+    experts = dict(experts_implementation="eager") if case.family == "mixtral" else {}
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", **experts).float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            norm_gain = ".ln_" in name and name.endswith("weight")
+            norm_gain = parameter.dim() == 1 and name.endswith("weight")
             parameter.copy_(1 + 0.3 * noise if norm_gain else 0.25 * noise)
     return model
 
@@ -164,12 +188,12 @@ def worst_deviation(single, double, width):
 def write(case, root):
     generator = torch.Generator().manual_seed(case.seed)
     model = random_model(case, generator)
-    target = root / case.name
-    (model.transformer if case.bare else model).save_pretrained(target, **case.save)
+    target = root / case.family / case.name
+    (model.base_model if case.bare else model).save_pretrained(target, **case.save)
     (target / "generation_config.json").unlink(missing_ok=True)
     double = expectations(copy.deepcopy(model).double(), case, case.seed + 1000)
     single = expectations(model, case, case.seed + 1000)
-    deviation = worst_deviation(single, double, case.config["n_embd"])
+    deviation = worst_deviation(single, double, model.config.hidden_size)
     assert deviation < 2e-5, f"{case.name}: fp32 strays by {deviation} from fp64: choose another seed"
     assert all(len(set(single[f'greedy.{i}'].tolist())) > 3 for i in range(len(case.prompts))), f"{case.name}: dull text"
     settings = dict(learningRate=LEARNING_RATE, beta1=BETAS[0], beta2=BETAS[1], epsilon=EPSILON, weightDecay=WEIGHT_DECAY,
@@ -183,9 +207,10 @@ def write(case, root):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: make_gpt2_oracle.py DIRECTORY")
+    if len(sys.argv) < 2:
+        sys.exit("usage: make_oracle.py DIRECTORY [CASE ...]")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     for each in CASES:
-        write(each, Path(sys.argv[1]))
+        if len(sys.argv) == 2 or each.name in sys.argv[2:]:
+            write(each, Path(sys.argv[1]))
