@@ -4,10 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.brazier.plan.TrainingPlan;
 import io.brazier.nn.GptConfig;
 import io.brazier.pipeline.Schedule;
 import io.brazier.plan.Layout;
+import io.brazier.plan.TrainingPlan;
 import io.brazier.tensor.Mesh;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -47,7 +47,8 @@ class CallOrderTest {
         LayoutCase sequence = new LayoutCase(ranks, tensor.layout().withSequenceParallel(), 1);
         assertThrows(AssertionError.class, () -> CallOrder.play(List.of(plan(early, 0), plan(fewer, 1)), false));
         assertThrows(AssertionError.class, () -> CallOrder.play(List.of(plan(tensor, 0), plan(sequence, 1)), false));
-        // All forwards before all backwards beside one of each in turn: the first rank waits for a gradient of the second.
+        // All forwards before all backwards beside one of each in turn: the first rank waits for a gradient of the
+        // second.
         assertThrows(AssertionError.class, () -> CallOrder.play(List.of(plan(early, 0), plan(late, 1)), false));
     }
 
