@@ -59,7 +59,7 @@ final class MemoryPlanner {
         private final Map<Value, Slice> slices;
         private final Set<Value> bound;
         private final Map<Value, Integer> lastUse = new HashMap<>();
-        private final Map<Value, Instruction> definitions = new HashMap<>();
+        private final Map<Value, Integer> definitions = new HashMap<>();
         private final Map<Slice, Set<Value>> holders = new HashMap<>();
         private final Map<Value, Block> blocks = new HashMap<>();
         private final Map<Slice, Block> blockOf = new HashMap<>();
@@ -77,7 +77,7 @@ final class MemoryPlanner {
                     lastUse.put(v, x);
                 }
                 for (Value v : i.outputs()) {
-                    definitions.put(v, i);
+                    definitions.put(v, x);
                     lastUse.putIfAbsent(v, x);
                 }
             }
@@ -99,13 +99,18 @@ final class MemoryPlanner {
             }
         }
 
+        private Instruction definition(Value v) {
+            Integer at = definitions.get(v);
+            return at == null ? null : program.instructions().get(at);
+        }
+
         /** Values that a value is built up from in place. */
         private List<Value> builtUpFrom(Value v) {
             List<Value> chain = new ArrayList<>();
             Value u = v;
             while (u != null) {
                 Value last = u;
-                Instruction i = definitions.get(last);
+                Instruction i = definition(last);
                 u = i == null
                         ? null
                         : i.op().aliases().stream()
@@ -181,8 +186,8 @@ final class MemoryPlanner {
 
         /** Gives the place of a bound value to the values it is built up from in place. */
         private void carryBack(Value v) {
-            Instruction i = definitions.get(v);
-            int at = program.instructions().indexOf(i);
+            Instruction i = definition(v);
+            int at = definitions.get(v);
             Slice place = slices.get(v);
             List<Value> sources = i.op().aliases().stream()
                     .filter(a -> i.outputs().get(a.output()).equals(v))

@@ -37,6 +37,20 @@ public final class Simulator {
         void span(int stage, String stream, String name, double start, double end);
     }
 
+    /**
+     * Plans a scenario and runs a step of it.
+     *
+     * @throws IllegalArgumentException naming every violation of the layout
+     */
+    public static SimulationReport simulate(Scenario scenario, Hardware hardware, Listener listener) {
+        return simulate(scenario.stages(), hardware, scenario.workload(), listener);
+    }
+
+    /** The report alone. */
+    public static SimulationReport simulate(Scenario scenario, Hardware hardware) {
+        return simulate(scenario.stages(), hardware, scenario.workload());
+    }
+
     /** The report alone. */
     public static SimulationReport simulate(List<RankPlan> stages, Hardware hardware, Workload workload) {
         return simulate(stages, hardware, workload, (stage, stream, name, start, end) -> {});
