@@ -120,7 +120,8 @@ public record Layout(
                 v,
                 rows % perData == 0,
                 "batchSize " + rows + " is no multiple of dp " + mesh.dp() + " * ep " + mesh.ep()
-                        + " * numMicroBatches " + numMicroBatches + " = " + perData);
+                        + " * numMicroBatches " + numMicroBatches + " = " + perData + ": set batchSize to "
+                        + (rows / perData + 1) * perData);
         int chunks = mesh.cp() == 1 ? 1 : 2 * mesh.cp();
         require(
                 v,

@@ -19,6 +19,16 @@ public record Request(
         double dropout,
         double weightDecay) {
 
+    /** The same for another rank. */
+    public Request at(int other) {
+        return new Request(model, layout, other, microBatchSize, numMicroBatches, sequenceLength, dropout, weightDecay);
+    }
+
+    /** The same under another layout. */
+    public Request under(Layout other, int rowsOfMicroBatch) {
+        return new Request(model, other, rank, rowsOfMicroBatch, numMicroBatches, sequenceLength, dropout, weightDecay);
+    }
+
     RankView view() {
         return layout.view(rank);
     }

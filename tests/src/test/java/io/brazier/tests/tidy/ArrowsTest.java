@@ -27,6 +27,7 @@ class ArrowsTest {
             Map.entry("pipeline", Set.of()),
             Map.entry("plan", Set.of("tensor", "program", "nn", "optim", "pass", "pipeline")),
             Map.entry("sim", Set.of("tensor", "program", "nn", "optim", "pass", "pipeline", "plan", "checkpoint")),
+            Map.entry("explain", Set.of("tensor", "program", "nn", "pipeline", "plan", "checkpoint")),
             Map.entry("exec", Set.of("tensor", "program", "nn", "optim", "pass", "pipeline", "plan")),
             Map.entry("collective", Set.of()),
             Map.entry("checkpoint", Set.of("tensor")),
