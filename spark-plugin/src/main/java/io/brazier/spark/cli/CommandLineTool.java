@@ -44,6 +44,7 @@ public final class CommandLineTool {
         }
         CommandLine line = new CommandLine(tool)
                 .addSubcommand(TrainCommand.create())
+                .addSubcommand(PlanCommand.create())
                 .addSubcommand(GenerateCommand.create())
                 .addSubcommand(EvaluateCommand.create());
         line.getCommandSpec().usageMessage().exitCodeList(exitCodes);

@@ -70,13 +70,20 @@ final class ParamOptions {
         } else if (param instanceof DoubleParam) {
             parsed = Double.parseDouble(value);
         } else if (param instanceof BooleanParam) {
-            parsed = Boolean.parseBoolean(value);
+            parsed = truth(value);
         } else if (param instanceof StringArrayParam) {
             parsed = value.split(",");
         } else {
             parsed = unescaped(value);
         }
         stage.set((Param<Object>) param, parsed);
+    }
+
+    private static boolean truth(String value) {
+        if (!value.equals("true") && !value.equals("false")) {
+            throw new IllegalArgumentException("expected true or false");
+        }
+        return value.equals("true");
     }
 
     /** A shell cannot easily pass a line break: \n and \t mean what they mean in Java. */
@@ -95,6 +102,9 @@ final class ParamOptions {
         }
         if (param instanceof DoubleParam) {
             return "NUMBER";
+        }
+        if (param instanceof BooleanParam) {
+            return "true|false";
         }
         return param instanceof StringArrayParam ? "TEXT,..." : "TEXT";
     }

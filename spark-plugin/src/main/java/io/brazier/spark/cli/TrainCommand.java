@@ -60,7 +60,7 @@ final class TrainCommand implements Callable<Integer> {
         return line;
     }
 
-    private static Set<String> paramsOfTheModelAlone() {
+    static Set<String> paramsOfTheModelAlone() {
         Set<String> names = new HashSet<>();
         for (Param<?> param : CausalLMModel.fromHuggingFace("").params()) {
             names.add(param.name());

@@ -13,8 +13,8 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.types.StructType;
 
 /**
- * Trains a GPT-2 style language model on a column of text, one barrier task per rank, data-parallel, and gives a
- * {@link CausalLMModel}.
+ * Trains a GPT-2 style language model on a column of text, one barrier task per rank, under any layout ({@link LayoutParams}), and
+ * gives a {@link CausalLMModel}.
  *
  * <pre>{@code
  * CausalLMModel model = new CausalLM().setTokenizer("characters").setNumWorkers(2).setNumSteps(2000).fit(book);
@@ -28,6 +28,7 @@ public final class CausalLM extends Estimator<CausalLMModel>
         implements TextParams<CausalLM>,
                 ArchitectureParams<CausalLM>,
                 TrainingParams<CausalLM>,
+                LayoutParams<CausalLM>,
                 OptimizerParams<CausalLM>,
                 GenerationParams<CausalLM>,
                 DefaultParamsWritable {
@@ -45,6 +46,7 @@ public final class CausalLM extends Estimator<CausalLMModel>
         Defaults.text(this);
         Defaults.architecture(this);
         Defaults.training(this);
+        Defaults.layout(this);
         Defaults.optimizer(this);
         Defaults.generation(this);
     }
@@ -70,6 +72,23 @@ public final class CausalLM extends Estimator<CausalLMModel>
     public CausalLMModel fit(Dataset<?> table) {
         transformSchema(table.schema());
         return copyValues(new Fit(this, table, listener).run().setParent(this), ParamMap.empty());
+    }
+
+    /**
+     * The physical plan of {@link #fit}, before anything is booked: who holds what, bytes, messages and FLOPs of each rank, and the
+     * schedule as a drawing. Text is read only where the tokenizer needs it.
+     *
+     * @throws IllegalArgumentException naming every violation of the params
+     */
+    public String explain(Dataset<?> table) {
+        transformSchema(table.schema());
+        return new Fit(this, table, listener).explain().text();
+    }
+
+    /** {@link #explain} as a JSON object. */
+    public String explainJson(Dataset<?> table) {
+        transformSchema(table.schema());
+        return new Fit(this, table, listener).explain().json();
     }
 
     @Override

@@ -25,6 +25,11 @@ final class Declare {
         return new IntParam(owner, name, doc, check);
     }
 
+    static IntParam intParam(Params owner, String name, String doc, int least, int most) {
+        Check check = value -> (Integer) value >= least && (Integer) value <= most;
+        return new IntParam(owner, name, doc, check);
+    }
+
     static LongParam longParam(Params owner, String name, String doc) {
         return new LongParam(owner, name, doc);
     }

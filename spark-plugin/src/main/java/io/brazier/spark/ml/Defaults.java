@@ -43,6 +43,21 @@ final class Defaults {
         set(of, of.maxFailures(), 3);
     }
 
+    static void layout(LayoutParams<?> of) {
+        set(of, of.tensorParallel(), 1);
+        set(of, of.pipelineParallel(), 1);
+        set(of, of.contextParallel(), 1);
+        set(of, of.expertParallel(), 1);
+        set(of, of.sequenceParallel(), true);
+        set(of, of.zeroStage(), 0);
+        set(of, of.recompute(), "none");
+        set(of, of.precision(), "fp32");
+        set(of, of.schedule(), "1f1b");
+        set(of, of.virtualStages(), 1);
+        set(of, of.layout(), "manual");
+        set(of, of.deviceMemory(), "");
+    }
+
     static void optimizer(OptimizerParams<?> of) {
         set(of, of.learningRate(), TRAINING.learningRate());
         set(of, of.minLearningRate(), TRAINING.minLearningRate());

@@ -1,6 +1,5 @@
 package io.brazier.spark.ml;
 
-import io.brazier.nn.GptConfig;
 import io.brazier.nn.ModelConfig;
 import io.brazier.plan.Layout;
 import io.brazier.spark.barrier.BarrierJob;
@@ -8,24 +7,20 @@ import io.brazier.spark.data.Corpus;
 import io.brazier.spark.data.TokenizerFiles;
 import io.brazier.spark.ui.TrainingRun;
 import io.brazier.spark.ui.TrainingTab;
-import io.brazier.tensor.Mesh;
 import io.brazier.text.Tokenizer;
-import io.brazier.train.Resume;
 import io.brazier.train.SampleOrder;
 import io.brazier.train.TrainingConfig;
 import io.brazier.train.TrainingListener;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongSupplier;
-import java.util.function.Supplier;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.broadcast.Broadcast;
-import org.apache.spark.ml.param.Param;
 import org.apache.spark.sql.Dataset;
 
 /** One call of {@link CausalLM#fit}: checks everything on the driver, tokenizes in the executors, runs the job, makes the model. */
@@ -35,6 +30,7 @@ final class Fit {
     private final TrainingListener listener;
     private final SparkContext context;
     private final Configuration configuration;
+    private final FitSettings settings;
 
     Fit(CausalLM params, Dataset<?> table, TrainingListener listener) {
         this.params = params;
@@ -42,29 +38,50 @@ final class Fit {
         this.listener = listener;
         this.context = table.sparkSession().sparkContext();
         this.configuration = context.hadoopConfiguration();
+        this.settings = new FitSettings(params, context.conf(), configuration);
     }
 
     CausalLMModel run() {
-        TrainingConfig config = check();
+        Optional<Tokenizer> known = Tokenizing.known(params, configuration);
+        TrainingConfig config = settings.check(vocabularySize(known));
+        Optional<Layout> early = known.map(t -> planner(t, config).settle());
         BarrierJob job = new BarrierJob(context, params.getNumWorkers(), params.getMaxFailures());
         job.validate();
         HashMap<String, byte[][]> initial =
                 params.getInitialModel().isEmpty() ? null : ModelFiles.read(params.getInitialModel(), configuration);
-        Tokenizer found = Tokenizing.of(params, table, configuration);
+        Tokenizer found = known.orElseGet(() -> Tokenizing.of(params, table, configuration));
+        Layout layout = early.orElseGet(() -> planner(found, config).settle());
         TokenizerFiles tokenizer = new TokenizerFiles(found);
         Corpus.Nulls nulls = params.getHandleInvalid().equals("skip") ? Corpus.Nulls.SKIP : Corpus.Nulls.REFUSE;
         try (Corpus corpus = Corpus.of(table, params.getTextCol(), tokenizer, params.getRowSeparator(), nulls)) {
-            ModelConfig model = model(found.vocabularySize());
+            ModelConfig model = settings.model(found.vocabularySize());
             // Throws here what every rank would throw: too little text for a single sample.
             new SampleOrder(corpus.numTokens(), params.getValidationFraction(), config.sequenceLength(), config.seed());
-            return train(job, corpus, model, config, tokenizer, initial);
+            return train(job, corpus, model, layout, config, tokenizer, initial);
         }
+    }
+
+    /** The plan of what {@link #run} would do. */
+    Explanation explain() {
+        Optional<Tokenizer> known = Tokenizing.known(params, configuration);
+        TrainingConfig config = settings.check(vocabularySize(known));
+        Tokenizer found = known.orElseGet(() -> Tokenizing.of(params, table, configuration));
+        return planner(found, config).explain();
+    }
+
+    private static OptionalInt vocabularySize(Optional<Tokenizer> known) {
+        return known.map(t -> OptionalInt.of(t.vocabularySize())).orElse(OptionalInt.empty());
+    }
+
+    private LayoutPlanner planner(Tokenizer tokenizer, TrainingConfig config) {
+        return new LayoutPlanner(settings, settings.model(tokenizer.vocabularySize()), config);
     }
 
     private CausalLMModel train(
             BarrierJob job,
             Corpus corpus,
             ModelConfig model,
+            Layout layout,
             TrainingConfig config,
             TokenizerFiles tokenizer,
             HashMap<String, byte[][]> initial) {
@@ -82,7 +99,7 @@ final class Fit {
                     corpus.split(params.getNumWorkers()),
                     generation -> new TrainWork(
                             model,
-                            Layout.dataParallel(params.getNumWorkers()),
+                            layout,
                             config,
                             params.getValidationFraction(),
                             tokenizer,
@@ -125,106 +142,5 @@ final class Fit {
     private String resume(TrainingRun run) {
         String wanted = params.getResume();
         return wanted.equals("auto") ? wanted : run.lastCheckpoint().orElse(wanted);
-    }
-
-    /** All that can be known before the text is read, every violation in one message. */
-    private TrainingConfig check() {
-        List<String> violations = new ArrayList<>();
-        TrainingConfig config = gather(violations, this::config);
-        gather(violations, () -> TrainingConfig.builder()
-                .batchSize(params.getBatchSize())
-                .numMicroBatches(params.getNumMicroBatches())
-                .build()
-                .microBatchSize(Mesh.dataParallel(params.getNumWorkers())));
-        gather(violations, () -> model(2));
-        if (params.getMaxPositions() > 0 && params.getMaxPositions() < params.getSequenceLength()) {
-            violations.add("maxPositions " + params.getMaxPositions() + " is below sequenceLength "
-                    + params.getSequenceLength() + ": raise it, or leave it out");
-        }
-        if (params.getCheckpointDir().isEmpty() && Resume.parse(params.getResume()) instanceof Resume.From) {
-            violations.add("resume is the checkpoint " + params.getResume() + ", but the run has no place for its own: "
-                    + "set checkpointDir");
-        }
-        if (params.getValidationFraction() == 1) {
-            violations.add("validationFraction 1 leaves nothing to train on: set it below 1");
-        }
-        if (!params.getInitialModel().isEmpty()) {
-            for (Param<?> param : List.of(
-                    params.numLayers(),
-                    params.numHeads(),
-                    params.width(),
-                    params.hiddenWidth(),
-                    params.maxPositions())) {
-                if (params.isSet(param)) {
-                    violations.add(param.name() + " is that of initialModel: do not set it");
-                }
-            }
-        }
-        if (!violations.isEmpty()) {
-            throw new IllegalArgumentException(String.join("; ", violations));
-        }
-        return config;
-    }
-
-    private static <V> V gather(List<String> violations, Supplier<V> value) {
-        try {
-            return value.get();
-        } catch (IllegalArgumentException e) {
-            violations.add(e.getMessage());
-            return null;
-        }
-    }
-
-    private ModelConfig model(int vocabularySize) {
-        if (!params.getInitialModel().isEmpty()) {
-            ModelConfig model = ModelDirectory.config(params.getInitialModel(), configuration);
-            if (vocabularySize > model.vocabularySize()) {
-                throw new IllegalArgumentException("the tokenizer has " + vocabularySize + " tokens, initialModel only "
-                        + model.vocabularySize() + ": leave out tokenizer to use the model's own");
-            }
-            return model;
-        }
-        int width = params.getWidth();
-        return new GptConfig(
-                vocabularySize,
-                params.getMaxPositions() == 0 ? params.getSequenceLength() : params.getMaxPositions(),
-                params.getNumLayers(),
-                params.getNumHeads(),
-                width,
-                params.getHiddenWidth() == 0 ? 4 * width : params.getHiddenWidth(),
-                1e-5);
-    }
-
-    /** Defaults of the schedule give way to a short run and a low rate; what is set explicitly does not. */
-    private TrainingConfig config() {
-        double learningRate = params.getLearningRate();
-        double minLearningRate = params.isSet(params.minLearningRate())
-                ? params.getMinLearningRate()
-                : Math.min(params.getMinLearningRate(), learningRate);
-        long warmupSteps = params.isSet(params.warmupSteps())
-                ? params.getWarmupSteps()
-                : Math.min(params.getWarmupSteps(), params.getNumSteps());
-        return TrainingConfig.builder()
-                .batchSize(params.getBatchSize())
-                .numMicroBatches(params.getNumMicroBatches())
-                .sequenceLength(params.getSequenceLength())
-                .numSteps(params.getNumSteps())
-                .learningRate(learningRate)
-                .minLearningRate(minLearningRate)
-                .warmupSteps(warmupSteps)
-                .weightDecay(params.getWeightDecay())
-                .betas(params.getBeta1(), params.getBeta2())
-                .epsilon(params.getEpsilon())
-                .maxGradientNorm(params.getMaxGradientNorm())
-                .dropout(params.getDropout())
-                .seed(params.getSeed())
-                .evaluationInterval(params.getEvaluationInterval())
-                .checkpointInterval(params.getCheckpointInterval())
-                .patience(params.getPatience())
-                .nonFinite(
-                        params.getNonFinite().equals("skip")
-                                ? TrainingConfig.NonFinite.SKIP
-                                : TrainingConfig.NonFinite.STOP)
-                .build();
     }
 }

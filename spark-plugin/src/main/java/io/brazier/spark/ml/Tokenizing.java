@@ -7,12 +7,20 @@ import io.brazier.spark.data.HadoopStorage;
 import io.brazier.text.Tokenizer;
 import io.brazier.text.Tokenizers;
 import java.io.IOException;
+import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.Dataset;
 
 /** Finds the tokenizer that the params ask for. */
 final class Tokenizing {
     private Tokenizing() {}
+
+    /** The one that is set, unless only the table tells. */
+    static Optional<Tokenizer> known(CausalLM params, Configuration configuration) {
+        boolean ofModel = !params.getInitialModel().isEmpty() && !params.isSet(params.tokenizer());
+        boolean ofTable = params.getTokenizer().equals("characters") && !ofModel;
+        return ofTable ? Optional.empty() : Optional.of(of(params, null, configuration));
+    }
 
     /**
      * The one that is set; else that of the initial model; else bytes. The tokenizer characters reads the table once.

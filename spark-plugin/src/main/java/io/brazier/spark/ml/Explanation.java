@@ -1,0 +1,61 @@
+package io.brazier.spark.ml;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.brazier.checkpoint.Json;
+import io.brazier.explain.PlanReport;
+import io.brazier.train.TrainingConfig;
+import java.nio.charset.StandardCharsets;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.SparkConf;
+
+/**
+ * The plan of a training run before it runs.
+ *
+ * @param deviceBytes what a rank may allocate; empty for no limit
+ * @param misfit why the layout does not fit, and the nearest that do; empty where it fits
+ */
+public record Explanation(PlanReport report, OptionalLong deviceBytes, String misfit) {
+
+    /**
+     * Plans without a cluster.
+     *
+     * @param vocabularySize tokens of the vocabulary; null for those of the tokenizer
+     * @throws IllegalArgumentException naming every violation of the params
+     */
+    public static Explanation of(CausalLM params, Integer vocabularySize, SparkConf conf, Configuration configuration) {
+        FitSettings settings = new FitSettings(params, conf, configuration);
+        int size = vocabularySize != null
+                ? vocabularySize
+                : Tokenizing.known(params, configuration)
+                        .orElseThrow(() -> new IllegalArgumentException("the tokenizer " + params.getTokenizer()
+                                + " takes its vocabulary from the text: give vocabularySize"))
+                        .vocabularySize();
+        TrainingConfig config = settings.check(OptionalInt.of(size));
+        return new LayoutPlanner(settings, settings.model(size), config).explain();
+    }
+
+    /** The plan as text; last whether it fits, if there is a limit. */
+    public String text() {
+        if (deviceBytes.isEmpty()) {
+            return report.toString();
+        }
+        String verdict = misfit.isEmpty()
+                ? "fits the deviceMemory of " + deviceBytes.getAsLong() + " bytes: the fullest rank takes "
+                        + report.peakBytes()
+                : misfit;
+        return report + "\n" + verdict + "\n";
+    }
+
+    /** The plan as a JSON object; keys carry the units. */
+    public String json() {
+        ObjectNode node = report.json();
+        deviceBytes.ifPresent(bytes -> node.put("deviceMemoryBytes", bytes));
+        node.put("fits", misfit.isEmpty());
+        if (!misfit.isEmpty()) {
+            node.put("misfit", misfit);
+        }
+        return new String(Json.bytes(node), StandardCharsets.UTF_8);
+    }
+}
