@@ -99,7 +99,7 @@ class FilesTest {
                 Pattern.compile("(?x) .*(Test|Bench)\\.java | .*/package-info\\.java | .*pom\\.xml | \\.[^/]*(/.*)?"
                         + "| LICENSE | [A-Z]+\\.md | docs/bench/.*\\.md | .*/META-INF/services/.* | .*/log4j2\\.properties"
                         + "| .*/CMakeLists\\.txt | notebooks/.*\\.(ipynb|zpln) | .*/__init__\\.py | .*/pyproject\\.toml"
-                        + "| .*/test_\\w+\\.py | native/.*\\.(c|cpp|h) | tests/src/test/resources/.*");
+                        + "| .*/test_\\w+\\.py | native/.*\\.(c|cpp|h) | .*/src/test/resources/.*");
         List<String> unused = TREE.files().stream()
                 .filter(file -> !known.matcher(file.path()).matches())
                 .filter(file -> TREE.files().stream().noneMatch(other -> other != file && names(other, file)))
