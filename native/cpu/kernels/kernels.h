@@ -37,6 +37,11 @@ struct Gemm {
     K(void, gatedGeluGrad, (const float* x, const float* dy, float* dx, int64_t rows, int64_t width))                   \
     K(void, gatedSilu, (const float* x, float* y, int64_t rows, int64_t width))                                         \
     K(void, gatedSiluGrad, (const float* x, const float* dy, float* dx, int64_t rows, int64_t width))                   \
+    K(void, toBrainFloat, (const float* x, uint16_t* y, int64_t count))                                                 \
+    K(void, fromBrainFloat, (const uint16_t* x, float* y, int64_t count))                                               \
+    K(void, brainFloatRows,                                                                                             \
+        (const int32_t* ids, const uint16_t* table, float* y, int64_t rows, int64_t width, int64_t vocabulary,          \
+            int64_t firstId))                                                                                           \
     K(void, add, (const float* a, const float* b, float* y, int64_t count))                                             \
     K(void, scale, (const float* x, float* y, int64_t count, float factor))                                             \
     K(void, sumRows, (const float* x, const float* addend, float* y, int64_t rows, int64_t width))                      \

@@ -66,6 +66,7 @@ public final class CpuBackend implements Backend {
         CpuLlama.putInto(this);
         CpuExperts.putInto(this);
         CpuRing.putInto(this);
+        CpuBrainFloat.putInto(this);
     }
 
     <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
@@ -295,6 +296,9 @@ public final class CpuBackend implements Backend {
 
     @Override
     public long workspaceBytes(Instruction instruction) {
+        if (CpuBrainFloat.converts(instruction)) {
+            return CpuBrainFloat.workspaceBytes(this, instruction);
+        }
         Instruction i = CpuRing.local(instruction);
         if (i.op() instanceof MatMul op) {
             return product(op, i).scratchBytes();
@@ -323,6 +327,9 @@ public final class CpuBackend implements Backend {
     @Override
     @SuppressWarnings("unchecked")
     public Runnable lower(Instruction i, Addresses a) {
+        if (CpuBrainFloat.converts(i)) {
+            return CpuBrainFloat.lower(this, i, a);
+        }
         Lowering<Op> lowering = (Lowering<Op>) lowerings.get(i.op().getClass());
         if (lowering == null) {
             throw new AssertionError("the CPU back end has no kernel for " + i.op().mnemonic());

@@ -69,7 +69,7 @@ public sealed interface Attention extends Op
                         "qkv " + qkv + " must hold whole sequences on axis " + e.getKey());
                 lse = lse.with(e.getKey(), e.getValue().equals(Placement.shard(2)) ? Placement.shard(1) : e.getValue());
             }
-            return List.of(new TensorType(DType.F32, qkv.shape().withWidth(heads.output()), qkv.placements()), lse);
+            return List.of(new TensorType(qkv.dtype(), qkv.shape().withWidth(heads.output()), qkv.placements()), lse);
         }
 
         @Override
@@ -211,11 +211,12 @@ public sealed interface Attention extends Op
                             && cache.dim(1) == heads.groups()
                             && cache.dim(3) == heads.width(),
                     "cache " + in.get(1) + " must be [B, " + heads.groups() + ", M, " + heads.width() + "]");
+            Rules.dtype("cacheK", in.get(1), qkv.dtype());
             Rules.same("cacheK", in.get(1), "cacheV", in.get(2));
             Rules.dtype("starts", in.get(3), DType.I32);
             Rules.shape("starts", in.get(3), qkv.shape().dim(0));
             return List.of(
-                    new TensorType(DType.F32, qkv.shape().withWidth(heads.output()), qkv.placements()),
+                    new TensorType(qkv.dtype(), qkv.shape().withWidth(heads.output()), qkv.placements()),
                     in.get(1),
                     in.get(2));
         }

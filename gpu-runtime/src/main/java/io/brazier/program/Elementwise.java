@@ -22,6 +22,7 @@ public sealed interface Elementwise extends Op
                 Elementwise.Share,
                 Elementwise.Dropout,
                 Elementwise.AddBias,
+                Cast,
                 Gated,
                 Gated.GatedGrad {
 
@@ -105,7 +106,7 @@ public sealed interface Elementwise extends Op
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 1);
-            Rules.dtype("x", in.get(0), DType.F32);
+            Rules.floating("x", in.get(0));
             Rules.require(
                     !in.get(0).placements().containsValue(Placement.P),
                     "x " + in.get(0) + " is a partial sum: all-reduce it first");
@@ -195,7 +196,7 @@ public sealed interface Elementwise extends Op
         @Override
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 1);
-            Rules.dtype("x", in.get(0), DType.F32);
+            Rules.floating("x", in.get(0));
             return in;
         }
 

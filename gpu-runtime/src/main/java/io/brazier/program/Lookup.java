@@ -109,6 +109,7 @@ public sealed interface Lookup extends Op {
             Rules.count(in, 2 + addend.count());
             TensorType ids = in.get(0);
             TensorType dy = in.get(1);
+            Rules.floating("dy", dy);
             TensorType result = TensorType.of(DType.F32, numRows, dy.shape().width());
             for (Axis axis : Axis.values()) {
                 Placement p = ids.on(axis);
@@ -165,11 +166,12 @@ public sealed interface Lookup extends Op {
             Rules.count(in, 2);
             TensorType x = in.get(0);
             Rules.require(x.shape().rank() == 3, "x " + x + " must be [B, T, D]");
+            Rules.floating("x", x);
             Rules.dtype("rows", in.get(1), DType.I32);
             Rules.shape("rows", in.get(1), x.shape().dim(0));
             Rules.require(!x.placements().containsValue(Placement.shard(1)), "x " + x + " must hold whole sequences");
             return List.of(new TensorType(
-                    DType.F32, Shape.of(x.shape().dim(0), x.shape().width()), java.util.Map.of()));
+                    x.dtype(), Shape.of(x.shape().dim(0), x.shape().width()), java.util.Map.of()));
         }
 
         @Override

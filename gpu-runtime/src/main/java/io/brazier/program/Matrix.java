@@ -45,7 +45,7 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
      * operand; R x P and P x R give P. Column-parallel is R x S1 -> S(last), row-parallel S(last) x S0 -> P
      * (arXiv:1909.08053, sec. 3).
      *
-     * <p>Backward keeps x and w.
+     * <p>y has the type of x, but for X, the gradient of weights, which is f32. Backward keeps x and w.
      */
     record MatMul(Transpose transpose, Operand bias, Operand addend, Activation activation) implements Matrix {
 
@@ -62,15 +62,16 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
             Rules.count(in, 2 + bias.count() + addend.count());
             TensorType x = in.get(0);
             TensorType w = in.get(1);
-            Rules.dtype("x", x, DType.F32);
-            Rules.dtype("w", w, DType.F32);
+            Rules.floating("x", x);
+            Rules.floating("w", w);
             Rules.require(transpose == Transpose.X || w.shape().rank() == 2, "w " + w + " must have two dims");
             long contractedX =
                     transpose == Transpose.X ? x.shape().rows() : x.shape().width();
             Rules.require(
                     contractedX == contractedW(w),
                     "x " + x + " by w " + w + " contracts " + contractedX + " with " + contractedW(w));
-            TensorType y = new TensorType(DType.F32, outputShape(x.shape(), w.shape()), Map.of());
+            DType dtype = transpose == Transpose.X ? DType.F32 : x.dtype();
+            TensorType y = new TensorType(dtype, outputShape(x.shape(), w.shape()), Map.of());
             for (Axis axis : Axis.values()) {
                 y = y.with(axis, place(axis, x, w));
             }
@@ -143,6 +144,7 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
         }
 
         private static void checkBias(TensorType bias, TensorType y) {
+            Rules.floating("bias", bias);
             Rules.shape("bias", bias, y.shape().width());
             for (Axis axis : Axis.values()) {
                 Placement p = y.on(axis);
@@ -246,7 +248,7 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 1 + addend.count());
             TensorType x = in.get(0);
-            TensorType y = new TensorType(x.dtype(), Shape.of(x.shape().width()), Map.of());
+            TensorType y = new TensorType(DType.F32, Shape.of(x.shape().width()), Map.of());
             int last = x.shape().rank() - 1;
             for (Axis axis : Axis.values()) {
                 Placement p = x.on(axis);

@@ -19,9 +19,10 @@ public sealed interface Norm extends Op {
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 3);
             TensorType x = in.get(0);
-            Rules.dtype("x", x, DType.F32);
+            Rules.floating("x", x);
             Rules.wholeRows("x", x);
             for (int w = 1; w < 3; w++) {
+                Rules.floating(w == 1 ? "gamma" : "beta", in.get(w));
                 Rules.shape(w == 1 ? "gamma" : "beta", in.get(w), x.shape().width());
                 Rules.weightBeside(w == 1 ? "gamma" : "beta", in.get(w), x);
             }

@@ -62,6 +62,8 @@ public sealed interface Optimizer extends Op {
             for (int x = 1; x < 4; x++) {
                 Rules.same("p", in.get(0), List.of("gradient", "m", "v").get(x - 1), in.get(x));
             }
+            Rules.dtype("p", in.get(0), DType.F32);
+            Rules.dtype("scalars", in.get(4), DType.F32);
             Rules.shape("scalars", in.get(4), 7);
             return List.of(in.get(0), in.get(2), in.get(3));
         }

@@ -40,6 +40,11 @@ public record TensorType(DType dtype, Shape shape, Map<Axis, Placement> placemen
         return new TensorType(dtype, shape, changed);
     }
 
+    /** The same with other elements. */
+    public TensorType as(DType other) {
+        return new TensorType(other, shape, placements);
+    }
+
     /** Type of the gradient of a value of this type. */
     public TensorType gradient() {
         Map<Axis, Placement> dual = new EnumMap<>(Axis.class);

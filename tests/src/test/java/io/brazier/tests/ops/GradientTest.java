@@ -15,6 +15,7 @@ import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
 import io.brazier.program.Attention;
 import io.brazier.program.BatchedMatMul;
+import io.brazier.program.Cast;
 import io.brazier.program.Elementwise;
 import io.brazier.program.Experts;
 import io.brazier.program.Gated;
@@ -30,6 +31,7 @@ import io.brazier.program.Rotary;
 import io.brazier.program.Routing;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.DType;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Mesh;
 import java.util.ArrayList;
@@ -63,6 +65,7 @@ class GradientTest {
         return op instanceof Elementwise.Activate
                 || op instanceof Elementwise.Add
                 || op instanceof Elementwise.Scale
+                || op instanceof Cast c && c.to() == DType.F32
                 || op instanceof Elementwise.Share
                 || op instanceof Elementwise.Dropout
                 || op instanceof Gated

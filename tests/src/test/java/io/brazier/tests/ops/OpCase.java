@@ -6,7 +6,9 @@ import io.brazier.tensor.Shape;
 import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 
 /**
@@ -44,11 +46,52 @@ record OpCase(Op op, List<Operand> operands, double tolerance) {
             }
             for (int i = 0; i < x.length; i++) {
                 double v = operand.low() + random.nextDouble() * (operand.high() - operand.low());
-                x[i] = integer(operand.type()) ? Math.floor(v) : (float) v;
+                x[i] = integer(operand.type()) ? Math.floor(v) : narrow(operand.type(), (float) v);
             }
             values.add(x);
         }
         return values;
+    }
+
+    private static float narrow(TensorType type, float v) {
+        return type.dtype() == DType.BF16 ? Float.intBitsToFloat(Float.floatToRawIntBits(v) & 0xFFFF0000) : v;
+    }
+
+    /** This row with as many f32 operands in bf16 as the op takes; none if it takes none. Results are off by their rounding. */
+    Optional<OpCase> inBrainFloat() {
+        List<List<Operand>> choices = new ArrayList<>(List.of(List.of()));
+        for (Operand o : operands) {
+            List<List<Operand>> longer = new ArrayList<>();
+            for (DType dtype : o.type().dtype() == DType.F32
+                    ? List.of(DType.BF16, DType.F32)
+                    : List.of(o.type().dtype())) {
+                TensorType type =
+                        new TensorType(dtype, o.type().shape(), o.type().placements());
+                for (List<Operand> chosen : choices) {
+                    List<Operand> all = new ArrayList<>(chosen);
+                    all.add(new Operand(type, o.low(), o.high(), o.draw()));
+                    longer.add(all);
+                }
+            }
+            choices = longer;
+        }
+        return choices.stream()
+                .map(chosen -> new OpCase(op, chosen, tolerance + 0x1p-8))
+                .filter(c -> c.numNarrow() > 0 && c.fits())
+                .max(Comparator.comparingLong(OpCase::numNarrow));
+    }
+
+    private long numNarrow() {
+        return types().stream().filter(t -> t.dtype() == DType.BF16).count();
+    }
+
+    private boolean fits() {
+        try {
+            op.infer(types());
+            return true;
+        } catch (IllegalArgumentException refused) {
+            return false;
+        }
     }
 
     private static double[] distinct(Operand operand, int count, Random random) {

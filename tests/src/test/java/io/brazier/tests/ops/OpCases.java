@@ -11,6 +11,7 @@ import io.brazier.program.Attention.CachedAttention;
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Attention.CausalAttentionGrad;
 import io.brazier.program.Attention.Heads;
+import io.brazier.program.Cast;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
 import io.brazier.program.Matrix.Activation;
@@ -22,6 +23,7 @@ import io.brazier.program.Norm;
 import io.brazier.program.Op;
 import io.brazier.program.Optimizer;
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.DType;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.Range;
@@ -93,6 +95,8 @@ final class OpCases {
             }
             cases.add(of(new Elementwise.Add(), ELEMENTWISE, f32(s), f32(s)));
             cases.add(of(new Elementwise.Scale(-0.37), ELEMENTWISE, f32(s)));
+            cases.add(of(new Cast(DType.F32), 0, f32(s)));
+            cases.add(of(new Cast(DType.BF16), 0, f32(s)));
         }
         for (long[] s : new long[][] {{1, 1, 1}, {2, 5, 33}, {3, 8, 64}}) {
             List<Range> tokens =

@@ -49,7 +49,10 @@ class OpTest {
     }
 
     static Stream<OpCase> cases() {
-        return OpCases.all().stream().filter(c -> !EXPANDED.contains(c.op().getClass()));
+        List<OpCase> rows = OpCases.all().stream()
+                .filter(c -> !EXPANDED.contains(c.op().getClass()))
+                .toList();
+        return Stream.concat(rows.stream(), rows.stream().flatMap(c -> c.inBrainFloat().stream()));
     }
 
     @Test
@@ -82,7 +85,9 @@ class OpTest {
     @MethodSource("cases")
     void matchesItsReferenceInPlace(OpCase c) {
         for (Alias alias : c.op().aliases()) {
-            if (alias.need() == Alias.Need.ALLOWED) {
+            boolean oneSize = c.types().get(alias.input()).dtype()
+                    == c.op().infer(c.types()).get(alias.output()).dtype();
+            if (alias.need() == Alias.Need.ALLOWED && oneSize) {
                 compare(c, 2, List.of(alias));
             }
         }
