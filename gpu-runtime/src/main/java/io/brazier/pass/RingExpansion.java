@@ -1,6 +1,7 @@
 package io.brazier.pass;
 
 import io.brazier.program.Attention.Heads;
+import io.brazier.program.Cast;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
 import io.brazier.program.Instruction;
@@ -12,6 +13,7 @@ import io.brazier.program.Ring.RingAttention;
 import io.brazier.program.Ring.RingAttentionGrad;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.DType;
 import io.brazier.tensor.Group;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -29,6 +31,8 @@ import java.util.Map;
  *       N - 1 sums, the last of which brings it home. A rank works on its own block last, meanwhile; the first block travels while
  *       the gradient of attention's output is being computed.
  * </ul>
+ *
+ * <p>Blocks of bf16 travel as they are; what is summed over blocks is f32, and rounded once.
  */
 public final class RingExpansion {
     private static final Group CP = Group.of(Axis.CP);
@@ -86,15 +90,21 @@ public final class RingExpansion {
         }
         Value kv = emit(new Ring.PackKeyValues(heads), qkv).get(0);
         Value next = start(op.size(), kv);
-        List<Value> results = emit(new Ring.OwnBlock(heads), qkv);
+        Value queries = wide(qkv);
+        List<Value> results = emit(new Ring.OwnBlock(heads), queries);
+        boolean rounds = !queries.equals(qkv);
         for (int step = 1; step < op.size(); step++) {
             kv = await(next, kv);
             boolean last = step == op.size() - 1;
             next = last ? null : start(op.size(), kv);
             Op block = op.block(step);
-            List<Value> operands = List.of(qkv, kv, results.get(0), results.get(1));
-            results = last ? i.outputs() : ids.applyAll(path, block, operands.toArray(Value[]::new));
+            List<Value> operands = List.of(queries, wide(kv), results.get(0), results.get(1));
+            results = last && !rounds ? i.outputs() : ids.applyAll(path, block, operands.toArray(Value[]::new));
+            results = last ? List.of(results.get(0), i.outputs().get(1)) : results;
             instructions.add(new Instruction(block, operands, results, path));
+        }
+        if (rounds) {
+            round(results.get(0), i.outputs().get(0));
         }
     }
 
@@ -104,19 +114,20 @@ public final class RingExpansion {
             instructions.add(new Instruction(new Ring.OwnBlockGrad(heads), i.inputs(), i.outputs(), path));
             return;
         }
-        Value[] kept = i.inputs().toArray(Value[]::new);
+        Value qkv = i.inputs().get(0);
         List<Instruction> here = instructions;
         instructions = early.computeIfAbsent(earliest(i), k -> new ArrayList<>());
-        Value kv = emit(new Ring.PackKeyValues(heads), kept[0]).get(0);
+        Value kv = emit(new Ring.PackKeyValues(heads), qkv).get(0);
         Value next = start(op.size(), kv);
         instructions = here;
+        Value[] kept = i.inputs().stream().map(this::wide).toArray(Value[]::new);
         Value dq = null;
         Value dkv = null;
         Value sum = null;
         for (int step = 1; step < op.size(); step++) {
             kv = await(next, kv);
             next = step == op.size() - 1 ? null : start(op.size(), kv);
-            List<Value> operands = new ArrayList<>(List.of(kept[0], kv, kept[1], kept[2], kept[3]));
+            List<Value> operands = new ArrayList<>(List.of(kept[0], wide(kv), kept[1], kept[2], kept[3]));
             if (dq != null) {
                 operands.add(dq);
             }
@@ -130,7 +141,21 @@ public final class RingExpansion {
         }
         Value own = emit(new Ring.OwnBlockGrad(heads), kept).get(0);
         List<Value> parts = List.of(own, dq, await(sum, dkv));
-        instructions.add(new Instruction(new Ring.JoinGradients(heads), parts, i.outputs(), path));
+        if (kept[0].equals(qkv)) {
+            instructions.add(new Instruction(new Ring.JoinGradients(heads), parts, i.outputs(), path));
+        } else {
+            Value joined = emit(new Ring.JoinGradients(heads), parts.toArray(Value[]::new))
+                    .get(0);
+            round(joined, i.outputs().get(0));
+        }
+    }
+
+    private Value wide(Value v) {
+        return v.type().dtype() == DType.F32 ? v : emit(new Cast(DType.F32), v).get(0);
+    }
+
+    private void round(Value v, Value to) {
+        instructions.add(new Instruction(new Cast(to.type().dtype()), List.of(v), List.of(to), path));
     }
 
     /** The instruction that makes the gradient of attention's output, or the first one after the projection is there. */

@@ -232,8 +232,8 @@ final class ChunkPlanner {
             } else {
                 for (ParameterSpec spec : unit.unit().parameters()) {
                     Slice slice = place(unit, spec, Region.WEIGHTS);
-                    bound.put(program.model().inputs().get(spec.name()), slice);
-                    bound.put(program.model().weights().get(spec.name()), slice);
+                    bound.put(program.parameter(spec.name()), slice);
+                    bound.put(program.weight(spec.name()), slice);
                 }
             }
         }
@@ -283,8 +283,7 @@ final class ChunkPlanner {
                 bindGradient(d, shard, unit.held().get(Region.GRADIENTS).slice(), bound);
             } else if (request.layout().zeroStage() < 2 || unit.unit().group().isEmpty()) {
                 for (ParameterSpec spec : unit.unit().parameters()) {
-                    bindGradient(
-                            d, program.model().weights().get(spec.name()), place(unit, spec, Region.GRADIENTS), bound);
+                    bindGradient(d, program.weight(spec.name()), place(unit, spec, Region.GRADIENTS), bound);
                 }
             }
         }

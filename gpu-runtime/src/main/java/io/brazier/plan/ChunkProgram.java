@@ -8,8 +8,10 @@ import io.brazier.nn.ModelBuilder.Weights;
 import io.brazier.nn.Unit;
 import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
+import io.brazier.pass.MixedPrecision;
 import io.brazier.pass.Recompute;
 import io.brazier.program.Attention.CausalAttention;
+import io.brazier.program.Cast;
 import io.brazier.program.Collective.GatherWeights;
 import io.brazier.program.Instruction;
 import io.brazier.program.Program;
@@ -21,7 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** The program of one virtual stage and its derivative, without places. */
+/** The program of one virtual stage and its derivative in the layout's precision, without places. */
 final class ChunkProgram {
     /** Input that brings the hidden states of the stage before. */
     static final String BOUNDARY = "x";
@@ -29,10 +31,11 @@ final class ChunkProgram {
     private final Request request;
     private final List<PlacedUnit> units;
     private final boolean isFirst;
-    private final Map<Instruction, String> scopes = new HashMap<>();
+    private final Map<Value, String> scopes = new HashMap<>();
     private final ModelBuilder model;
-    private final Program forward;
+    private final Program wide;
     private final Value root;
+    private final Optional<MixedPrecision> narrow;
 
     /**
      * Writes the program.
@@ -70,36 +73,51 @@ final class ChunkProgram {
                 x = model.loss(scale, logits.values(), model.tokens("targets"), logits.firstId());
             }
             List<Instruction> all = model.program().instructions();
-            all.subList(written, all.size()).forEach(i -> scope(i, piece).ifPresent(scope -> scopes.put(i, scope)));
+            all.subList(written, all.size()).forEach(i -> scope(i, piece)
+                    .ifPresent(scope -> scopes.put(i.outputs().get(0), scope)));
         }
         root = x;
-        forward = model.program().build(List.of(root));
+        wide = model.program().build(List.of(root));
+        narrow = request.layout().precision() == Layout.Precision.BF16
+                ? Optional.of(MixedPrecision.of(wide))
+                : Optional.empty();
     }
 
     /** A forward program and the backward program that goes with it. */
     record Pair(Program forward, Program backward, Autodiff.Result derivative) {}
 
-    ModelBuilder model() {
-        return model;
+    Program forward() {
+        return narrow.map(MixedPrecision::forward).orElse(wide);
     }
 
-    Program forward() {
-        return forward;
+    /** The value of a program in f32 as it is in the chosen precision. */
+    private Value narrow(Value v) {
+        return v == null ? null : narrow.map(n -> n.value(v)).orElse(v);
     }
 
     /** The loss, or the hidden states that the next stage takes. */
     Value root() {
-        return root;
+        return narrow(root);
     }
 
     /** The hidden states received, or null on the first stage. */
     Value boundary() {
-        return model.inputs().get(BOUNDARY);
+        return narrow(model.inputs().get(BOUNDARY));
     }
 
     /** The shard of a unit, or null where its weights are whole. */
     Value shard(PlacedUnit unit) {
-        return model.inputs().get(unit.unit().name());
+        return narrow(model.inputs().get(unit.unit().name()));
+    }
+
+    /** A parameter that is whole. */
+    Value parameter(String name) {
+        return narrow(model.inputs().get(name));
+    }
+
+    /** A parameter as data sees it. */
+    Value weight(String name) {
+        return narrow(model.weights().get(name));
     }
 
     /** What backward computes again together with an instruction: a block, an attention, the gathering of sharded weights. */
@@ -123,19 +141,43 @@ final class ChunkProgram {
         for (PlacedUnit unit : units) {
             boolean scattered =
                     request.layout().zeroStage() == 2 && !unit.unit().group().isEmpty();
-            (scattered ? fresh : accumulated).addAll(weights(unit));
+            (scattered ? fresh : accumulated).addAll(wideWeights(unit));
         }
         if (!isFirst) {
-            fresh.add(boundary());
+            fresh.add(model.inputs().get(BOUNDARY));
         }
-        Autodiff.Result derivative = Autodiff.differentiate(forward, List.of(root), accumulated, fresh, mode);
+        Autodiff.Result inFloats = Autodiff.differentiate(wide, List.of(root), accumulated, fresh, mode);
+        Autodiff.Result derivative = narrow.map(n -> n.derivative(inFloats)).orElse(inFloats);
+        Map<Instruction, String> known = narrowScopes();
         Recompute.Result kept =
-                Recompute.apply(forward, derivative.backward(), i -> Optional.ofNullable(scopes.get(i)));
+                Recompute.apply(forward(), derivative.backward(), i -> Optional.ofNullable(known.get(i)));
         return new Pair(kept.forward(), kept.backward(), derivative);
+    }
+
+    /** Scopes of the instructions; a cast belongs to what it was made for, which follows. */
+    private Map<Instruction, String> narrowScopes() {
+        Map<Value, String> byValue = new HashMap<>();
+        scopes.forEach((v, scope) -> byValue.put(narrow(v), scope));
+        Map<Instruction, String> result = new HashMap<>();
+        List<Instruction> all = forward().instructions();
+        for (int x = all.size() - 1; x >= 0; x--) {
+            Instruction i = all.get(x);
+            boolean cast = i.op() instanceof Cast;
+            String scope =
+                    cast ? result.get(all.get(x + 1)) : byValue.get(i.outputs().get(0));
+            if (scope != null) {
+                result.put(i, scope);
+            }
+        }
+        return result;
     }
 
     /** What gradients are taken of: the unit's weights, or its shard. */
     List<Value> weights(PlacedUnit unit) {
+        return wideWeights(unit).stream().map(this::narrow).toList();
+    }
+
+    private List<Value> wideWeights(PlacedUnit unit) {
         Value shard = model.inputs().get(unit.unit().name());
         return shard != null
                 ? List.of(shard)

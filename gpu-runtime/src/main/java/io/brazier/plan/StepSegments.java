@@ -1,6 +1,7 @@
 package io.brazier.plan;
 
 import io.brazier.nn.RankView;
+import io.brazier.program.Cast;
 import io.brazier.program.Collective;
 import io.brazier.program.Collective.AllGather;
 import io.brazier.program.Collective.AllReduce;
@@ -157,7 +158,7 @@ final class StepSegments {
         return p.applyAll("adamw." + unit.unit().name(), op, operands.toArray(Value[]::new));
     }
 
-    /** Brings updated shards of weights to all ranks that hold the unit whole (ZeRO stages 1 and 2). */
+    /** Rounds updated masters to the weights, and brings shards to all ranks that hold the unit whole (ZeRO stages 1 and 2). */
     private void publish() {
         ProgramBuilder p = new ProgramBuilder(TrainingPlan.PUBLISH);
         Map<Value, Slice> bound = new HashMap<>();
@@ -165,14 +166,22 @@ final class StepSegments {
         List<Value> outputs = new ArrayList<>();
         for (PlacedUnit unit : units) {
             PlacedUnit.Held weights = unit.held().get(Region.WEIGHTS);
-            if (unit.shard().length() == weights.elements().length()) {
+            boolean rounds = unit.held().containsKey(Region.MASTERS);
+            boolean gathers = unit.shard().length() < weights.elements().length();
+            if (!rounds && !gathers) {
                 continue;
             }
-            TensorType sharded = flatType(weights.of(unit.shard()));
-            for (Axis axis : unit.unit().group().axes()) {
+            TensorType sharded = TensorType.of(DType.F32, unit.shard().length());
+            for (Axis axis : gathers ? unit.unit().group().axes() : List.<Axis>of()) {
                 sharded = sharded.with(axis, Placement.shard(0));
             }
-            Value shard = flat(p, bound, unit.unit().name(), weights.of(unit.shard()), sharded);
+            Value updated = flat(p, bound, unit.unit().name(), unit.masters(), sharded);
+            Value shard = rounds ? p.apply(new Cast(DType.BF16), updated) : updated;
+            bound.put(shard, weights.of(unit.shard()));
+            if (!gathers) {
+                outputs.add(shard);
+                continue;
+            }
             AllGather gather = new AllGather(unit.unit().group(), unit.numShards(), 0);
             Value inFlight = p.apply(new Collective.Start(gather), shard);
             bound.put(inFlight, weights.slice());
