@@ -4,6 +4,7 @@ import io.brazier.tensor.TensorType;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
 /** A straight-line list of instructions; values are defined before use and once. Making one verifies it. */
@@ -22,19 +23,19 @@ public record Program(String name, List<Value> inputs, List<Instruction> instruc
         Set<Value> inFlight = new HashSet<>();
         for (Instruction i : instructions) {
             for (Value v : i.inputs()) {
-                check(defined.contains(v), name, i.path(), v + " is used before it is defined");
+                check(defined.contains(v), name, i.path(), () -> v + " is used before it is defined");
                 check(
                         !inFlight.contains(v) || i.op() instanceof Collective.Wait,
                         name,
                         i.path(),
-                        v + " is used while it is in flight");
+                        () -> v + " is used while it is in flight");
             }
             List<TensorType> types = i.op().infer(i.inputTypes());
             check(
                     types.equals(i.outputs().stream().map(Value::type).toList()),
                     name,
                     i.path(),
-                    "outputs of " + i + " should be " + types);
+                    () -> "outputs of " + i + " should be " + types);
             i.outputs().forEach(v -> define(name, defined, v));
             if (i.op() instanceof Collective.Start) {
                 inFlight.addAll(i.outputs());
@@ -43,17 +44,17 @@ public record Program(String name, List<Value> inputs, List<Instruction> instruc
                 i.inputs().forEach(inFlight::remove);
             }
         }
-        outputs.forEach(v -> check(defined.contains(v), name, "outputs", v + " is never defined"));
-        check(inFlight.isEmpty(), name, "end", "nobody waits for " + inFlight);
+        outputs.forEach(v -> check(defined.contains(v), name, "outputs", () -> v + " is never defined"));
+        check(inFlight.isEmpty(), name, "end", () -> "nobody waits for " + inFlight);
     }
 
     private static void define(String program, Set<Value> defined, Value v) {
-        check(defined.add(v), program, "definition", v + " is defined twice");
+        check(defined.add(v), program, "definition", () -> v + " is defined twice");
     }
 
-    private static void check(boolean holds, String program, String path, String message) {
+    private static void check(boolean holds, String program, String path, Supplier<String> message) {
         if (!holds) {
-            throw new AssertionError("program " + program + ", " + path + ": " + message);
+            throw new AssertionError("program " + program + ", " + path + ": " + message.get());
         }
     }
 

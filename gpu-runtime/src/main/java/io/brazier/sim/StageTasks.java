@@ -45,6 +45,11 @@ final class StageTasks {
         return stage.tasks;
     }
 
+    /** One segment alone, without other stages. */
+    static List<Task> of(RankPlan plan, String segment, OpCost ops, CollectiveCost collectives) {
+        return new StageTasks(plan, ops, collectives).price(segment);
+    }
+
     private void step(Step step) {
         if (step instanceof Launch launch) {
             launch(launch);
