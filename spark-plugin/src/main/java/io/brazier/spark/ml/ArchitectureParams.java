@@ -2,10 +2,9 @@ package io.brazier.spark.ml;
 
 import org.apache.spark.ml.param.IntParam;
 import org.apache.spark.ml.param.Param;
-import org.apache.spark.ml.param.Params;
 
 /** Sizes of the network that is trained. */
-public interface ArchitectureParams<T> extends Params {
+public interface ArchitectureParams<T> extends FamilyParams<T> {
 
     /** Number of transformer blocks. */
     default IntParam numLayers() {
@@ -49,9 +48,13 @@ public interface ArchitectureParams<T> extends Params {
         return (T) set(width(), value);
     }
 
-    /** Width inside the MLP; 0 = 4 times width. */
+    /** Width inside the MLP; 0 = 4 times width, or for llama 8/3 of it in steps of 64. */
     default IntParam hiddenWidth() {
-        return Declare.intParam(this, "hiddenWidth", "width inside the MLP; 0 = 4 times width", 0);
+        return Declare.intParam(
+                this,
+                "hiddenWidth",
+                "width inside the MLP; 0 = 4 times width, or for llama 8/3 of it in steps of 64",
+                0);
     }
 
     default int getHiddenWidth() {
@@ -77,12 +80,12 @@ public interface ArchitectureParams<T> extends Params {
         return (T) set(maxPositions(), value);
     }
 
-    /** Directory of a GPT-2 model in Hugging Face layout to start from; empty = random weights. */
+    /** Directory of a GPT-2, Llama or Mixtral model in Hugging Face layout to start from; empty = random weights. */
     default Param<String> initialModel() {
         return Declare.stringParam(
                 this,
                 "initialModel",
-                "directory of a GPT-2 model in Hugging Face layout to start from; empty = random weights");
+                "directory of a GPT-2, Llama or Mixtral model in Hugging Face layout to start from; empty = random weights");
     }
 
     default String getInitialModel() {

@@ -23,6 +23,13 @@ final class Defaults {
         set(of, of.hiddenWidth(), 0);
         set(of, of.maxPositions(), 0);
         set(of, of.initialModel(), "");
+        set(of, of.modelType(), "gpt2");
+        set(of, of.numKeyValueHeads(), 0);
+        set(of, of.ropeTheta(), 10000.0);
+        set(of, of.numExperts(), 0);
+        set(of, of.expertsPerToken(), 2);
+        set(of, of.capacityFactor(), 0.0);
+        set(of, of.balanceCoefficient(), 0.01);
     }
 
     static void training(TrainingParams<?> of) {

@@ -1,6 +1,5 @@
 package io.brazier.spark.ml;
 
-import io.brazier.nn.GptConfig;
 import io.brazier.nn.ModelConfig;
 import io.brazier.plan.Layout;
 import io.brazier.train.Resume;
@@ -99,15 +98,7 @@ record FitSettings(CausalLM params, SparkConf conf, Configuration configuration)
             }
             return model;
         }
-        int width = params.getWidth();
-        return new GptConfig(
-                vocabularySize,
-                params.getMaxPositions() == 0 ? params.getSequenceLength() : params.getMaxPositions(),
-                params.getNumLayers(),
-                params.getNumHeads(),
-                width,
-                params.getHiddenWidth() == 0 ? 4 * width : params.getHiddenWidth(),
-                1e-5);
+        return Architecture.of(params, vocabularySize, params.getSequenceLength());
     }
 
     /** Defaults of the schedule give way to a short run and a low rate; what is set explicitly does not. */

@@ -132,6 +132,23 @@ class CausalLMTest {
     }
 
     @Test
+    void aLlamaLearnsAndComesBackFromItsFiles(@TempDir Path directory) throws Exception {
+        CausalLMModel model = tiny().setModelType("llama")
+                .setNumKeyValueHeads(1)
+                .setNumSteps(12)
+                .fit(rows(60));
+        double[] losses = model.summary().lossHistory();
+        assertTrue(losses[11] < losses[0] - 0.05, Arrays.toString(losses));
+        String saved = directory.resolve("llama").toString();
+        model.write().overwrite().save(saved);
+        Dataset<Row> text = rows(3);
+        assertEquals(
+                doubles(model.copy(ParamMap.empty()).setTask("score").transform(text), "logLikelihood"),
+                doubles(CausalLMModel.load(saved).setTask("score").transform(text), "logLikelihood"));
+        assertTrue(refused(() -> tiny().setNumExperts(4).fit(rows(9))).contains("modelType llama"));
+    }
+
+    @Test
     void generatedTextDependsOnTheSeedAlone() {
         CausalLMModel model = trained.copy(ParamMap.empty()).setMaxNewTokens(12);
         List<String> first = strings(model.transform(rows(5)), "generated");
