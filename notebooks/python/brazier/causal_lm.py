@@ -16,6 +16,15 @@ class CausalLM(Stage, JavaEstimator):
         self._create_params_from_java()
         self.setParams(**params)
 
+    def explain(self, table):
+        """The physical plan of `fit` as text, before anything is booked; `explainJson` is the same for programs."""
+        self._transfer_params_to_java()
+        return self._java_obj.explain(table._jdf)
+
+    def explainJson(self, table):
+        self._transfer_params_to_java()
+        return self._java_obj.explainJson(table._jdf)
+
     def _create_model(self, java_model):
         return CausalLMModel(java_model)
 

@@ -51,7 +51,7 @@ public record FittingLayouts(
         List<Candidate> candidates = candidates();
         for (int x = 0; x < Math.min(candidates.size(), MAX_PLANNED) && found.size() < count; x++) {
             Request candidate = candidates.get(x).request();
-            long bytes = PlanReport.of(candidate, workspaceBytes).peakBytes();
+            long bytes = PlanReport.peakBytes(candidate, workspaceBytes);
             if (bytes <= limitBytes) {
                 found.add(new Fitting(candidate.layout(), bytes));
             }

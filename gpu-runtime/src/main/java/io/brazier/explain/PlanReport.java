@@ -75,6 +75,23 @@ public record PlanReport(Request request, List<Stage> stages, List<Ranks> ranks,
         return new PlanReport(request, stages(request), List.copyOf(ranks), timeline(request.layout(), firstOfStage));
     }
 
+    /**
+     * What the fullest rank allocates; plans no more ranks than that takes.
+     *
+     * @throws IllegalArgumentException naming every violation of the layout
+     */
+    public static long peakBytes(Request request, ToLongFunction<Instruction> workspaceBytes) {
+        Mesh mesh = request.layout().mesh();
+        Map<Object, Integer> kinds = new LinkedHashMap<>();
+        IntStream.range(0, mesh.worldSize()).forEach(rank -> kinds.putIfAbsent(kind(mesh, rank), rank));
+        return kinds.values().stream()
+                .mapToLong(rank -> TrainingPlan.make(request.at(rank), workspaceBytes)
+                        .plan()
+                        .totalBytes())
+                .max()
+                .orElseThrow();
+    }
+
     /** Plans of a stage's ranks differ in sizes only where the last of tp gets less of an uneven cut. */
     private static Object kind(Mesh mesh, int rank) {
         return List.of(mesh.coordinate(rank, Axis.PP), mesh.coordinate(rank, Axis.TP) == mesh.tp() - 1);
