@@ -167,6 +167,34 @@ class CommandLineTest {
     }
 
     @Test
+    void planTellsWhatTrainingNeedsWithoutTextOrCluster() {
+        String[] options = {"--num-workers", "4", "--pipeline-parallel", "2", "--num-micro-batches", "4"};
+        String[] more = {"--batch-size", "16", "--zero-stage", "1", "--device-memory", "1g"};
+        String[] plan = concat(concat(new String[] {"plan"}, options), more);
+        Outcome text = run(plan);
+        assertEquals(0, text.status(), text.err());
+        for (String part : new String[] {
+            "layout  dp 2 * pp 2", "blocks 0-1", "sent over dp", "stage 1 |", "bubble", "fits the deviceMemory"
+        }) {
+            assertTrue(text.out().contains(part), text.out());
+        }
+        Outcome json = run(concat(plan, new String[] {"--json"}));
+        assertEquals(0, json.status(), json.err());
+        assertTrue(json.out().startsWith("{") && json.out().contains("\"peakBytes\""), json.out());
+    }
+
+    @Test
+    void planRefusesWhatDoesNotFitOrDivide() {
+        Outcome large = run("plan", "--num-workers", "2", "--width", "512", "--device-memory", "180m");
+        assertEquals(USAGE, large.status());
+        assertTrue(large.out().contains("these do: dp 2"), large.out());
+        Outcome wrong = run("plan", "--num-workers", "3", "--tensor-parallel", "2", "--num-heads", "3");
+        assertEquals(USAGE, wrong.status());
+        assertTrue(wrong.err().contains("= ? * 2 ranks, but numWorkers is 3"), wrong.err());
+        assertTrue(wrong.err().contains("numHeads 3"), wrong.err());
+    }
+
+    @Test
     void doctorTellsWhatIsWrongWithItsRemedy() {
         System.setProperty("spark.dynamicAllocation.enabled", "true");
         try {
