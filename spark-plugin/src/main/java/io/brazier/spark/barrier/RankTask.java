@@ -144,8 +144,9 @@ final class RankTask<T> extends AbstractFunction1<Iterator<T>, Iterator<Integer>
                         env.executorId(),
                         partition(),
                         server.endpoint().encode());
-                List<Member> members = Member.byRank(task.allGather(me.encode()));
+                List<Member> members = Member.byRank(task.allGather(me.encode()), work.groupSize());
                 rank = members.indexOf(me);
+                warnOfSpanningGroups(members);
                 List<Endpoint> endpoints = members.stream()
                         .map(member -> Endpoint.decode(member.endpoint()))
                         .collect(Collectors.toList());
@@ -157,6 +158,18 @@ final class RankTask<T> extends AbstractFunction1<Iterator<T>, Iterator<Integer>
                 return communicator;
             } catch (UnknownHostException e) {
                 throw new TrainingException(Category.COLLECTIVE, "host name " + host() + " has no address", e);
+            }
+        }
+
+        private void warnOfSpanningGroups(List<Member> members) {
+            List<String> spanning = Member.spanning(members, work.groupSize());
+            if (rank == 0 && !spanning.isEmpty()) {
+                LOG.warn(
+                        "Tensor parallelism of {} ranks spans hosts and is bound by the network between them: {}. Give each"
+                                + " host a multiple of {} executors",
+                        work.groupSize(),
+                        String.join("; ", spanning),
+                        work.groupSize());
             }
         }
 

@@ -46,6 +46,11 @@ record TrainWork(
         implements RankWork<int[]> {
 
     @Override
+    public int groupSize() {
+        return layout.mesh().tp();
+    }
+
+    @Override
     public void run(RankContext context, Iterator<int[]> chunks) throws Exception {
         ExecutorRuntime.warm();
         TokenStore store = keep(chunks, context.localDirectory());
