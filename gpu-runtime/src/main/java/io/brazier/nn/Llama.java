@@ -64,9 +64,13 @@ public final class Llama implements Model {
         specs.add(columns(block + "self_attn.qkv_proj", List.of(queries, keys, keys)));
         specs.add(rows(block + "self_attn.o_proj", queries));
         specs.add(norm(block + "post_attention_layernorm"));
-        specs.add(
-                columns(block + "mlp.gate_up_proj", List.of((long) config.hiddenWidth(), (long) config.hiddenWidth())));
-        specs.add(rows(block + "mlp.down_proj", config.hiddenWidth()));
+        if (config.numExperts() > 0) {
+            specs.addAll(new ExpertMlp(config).parameters(block));
+        } else {
+            long hidden = config.hiddenWidth();
+            specs.add(columns(block + "mlp.gate_up_proj", List.of(hidden, hidden)));
+            specs.add(rows(block + "mlp.down_proj", hidden));
+        }
         return specs;
     }
 
@@ -129,6 +133,10 @@ public final class Llama implements Model {
 
     /** residual + mlp(x). */
     private Value mlp(ModelBuilder m, Value x, Value residual) {
+        if (config.numExperts() > 0) {
+            Value sum = m.leaveRows(new ExpertMlp(config).apply(m, x));
+            return m.program().apply(new Add(), residual, m.dropout(2, sum));
+        }
         Value gateAndUp = columns(m, "mlp.gate_up_proj", m.enterColumns(x));
         m.program().enter("mlp");
         Value h = m.program().apply(new Gated(Function.SILU), gateAndUp);

@@ -65,7 +65,8 @@ class TransformersParityTest {
                 "gpt2/bare-sharded",
                 "llama/llama3",
                 "llama/tied-linear",
-                "mistral/one-key");
+                "mistral/one-key",
+                "mixtral/four-experts");
     }
 
     private record Oracle(HuggingFaceModel model, ModelConfig config, WeightSource weights, SafetensorsFile expected) {
@@ -199,6 +200,9 @@ class TransformersParityTest {
         "llama/tied-linear,1,1,1,1,2",
         "llama/tied-linear,1,3,1,1,2",
         "mistral/one-key,2,2,1,1,1",
+        "mixtral/four-experts,1,1,1,2,1",
+        "mixtral/four-experts,1,2,1,1,2",
+        "mixtral/four-experts,1,1,2,2,2",
     })
     void tenStepsOfRanks(String name, int dp, int pp, int cp, int ep, int tp) throws Exception {
         int numMicroBatches =
