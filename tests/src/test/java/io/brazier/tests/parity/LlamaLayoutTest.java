@@ -35,6 +35,29 @@ class LlamaLayoutTest {
             0.2,
             4);
 
+    private static final Ranks EXPERTS = new Ranks(
+            new LlamaConfig(
+                    47, 16, 2, 4, 2, 6, 20, 14, 1e-5, 10000, RotaryScaling.NONE, false, new Experts(4, 2, 0, 0)),
+            8,
+            16,
+            0.1,
+            4);
+
+    @ParameterizedTest
+    @CsvSource({
+        "2,1,1,2,1,false,0,NONE,1",
+        "1,2,1,2,1,false,0,FULL,2",
+        "1,1,1,2,2,true,0,SELECTIVE,2",
+        "2,1,1,2,2,true,3,FULL,1",
+        "2,1,2,2,1,false,1,NONE,2",
+    })
+    void expertsMatchOneRank(
+            int dp, int pp, int cp, int ep, int tp, boolean sp, int zero, Recompute recompute, int microBatches) {
+        Layout layout = new Layout(
+                new Mesh(dp, pp, cp, ep, tp), sp, zero, recompute, Layout.Precision.FP32, Schedule.ONE_F_ONE_B, 1);
+        matchesOneRank(EXPERTS, layout, microBatches);
+    }
+
     @ParameterizedTest
     @CsvSource({
         "2,1,1,1,false,0,NONE,2",
@@ -48,23 +71,25 @@ class LlamaLayoutTest {
     void matchesOneRank(int dp, int pp, int cp, int tp, boolean sp, int zero, Recompute recompute, int microBatches) {
         Layout layout = new Layout(
                 new Mesh(dp, pp, cp, 1, tp), sp, zero, recompute, Layout.Precision.FP32, Schedule.ONE_F_ONE_B, 1);
-        for (Ranks ranks : new Ranks[] {UNTIED, TIED}) {
-            Run one = ranks.train(Layout.dataParallel(1), microBatches, 1);
-            Run other = ranks.train(layout, microBatches, 1);
-            for (int x = 0; x < one.steps().size(); x++) {
-                close(one.steps().get(x).loss(), other.steps().get(x).loss(), LOSS_TOLERANCE);
-                close(one.steps().get(x).gradientNorm(), other.steps().get(x).gradientNorm(), 1e-4);
-            }
-            close(one.evaluation(), other.evaluation(), LOSS_TOLERANCE);
-            one.state().forEach((name, expected) -> {
-                float[] actual = other.state().get(name);
-                for (int i = 0; name.endsWith("WEIGHT") && i < expected.length; i++) {
-                    double error = Math.abs(expected[i] - actual[i]);
-                    assertTrue(
-                            error <= WEIGHT_TOLERANCE, name + "[" + i + "] is " + actual[i] + ", not " + expected[i]);
-                }
-            });
+        matchesOneRank(UNTIED, layout, microBatches);
+        matchesOneRank(TIED, layout, microBatches);
+    }
+
+    private static void matchesOneRank(Ranks ranks, Layout layout, int microBatches) {
+        Run one = ranks.train(Layout.dataParallel(1), microBatches, 1);
+        Run other = ranks.train(layout, microBatches, 1);
+        for (int x = 0; x < one.steps().size(); x++) {
+            close(one.steps().get(x).loss(), other.steps().get(x).loss(), LOSS_TOLERANCE);
+            close(one.steps().get(x).gradientNorm(), other.steps().get(x).gradientNorm(), 1e-4);
         }
+        close(one.evaluation(), other.evaluation(), LOSS_TOLERANCE);
+        one.state().forEach((name, expected) -> {
+            float[] actual = other.state().get(name);
+            for (int i = 0; name.endsWith("WEIGHT") && i < expected.length; i++) {
+                double error = Math.abs(expected[i] - actual[i]);
+                assertTrue(error <= WEIGHT_TOLERANCE, name + "[" + i + "] is " + actual[i] + ", not " + expected[i]);
+            }
+        });
     }
 
     private static void close(double expected, double actual, double tolerance) {
