@@ -89,8 +89,7 @@ class BrainFloatLayoutTest {
     }
 
     static Stream<LayoutCase> randomLayouts() {
-        return RandomLayouts.first(12, 8, 3)
-                .map(c -> new LayoutCase(c.ranks(), c.layout().withPrecision(Precision.BF16), c.numMicroBatches()));
+        return RandomLayouts.first(12, 8, 3).map(LayoutCase::inBrainFloats);
     }
 
     @ParameterizedTest
@@ -101,7 +100,7 @@ class BrainFloatLayoutTest {
 
     private static void assertNear(LayoutCase c) {
         Run wide = c.onOneRank().train();
-        Run one = c.ranks().train(Layout.dataParallel(1).withPrecision(Precision.BF16), c.numMicroBatches(), 1);
+        Run one = c.onOneRank().inBrainFloats().train();
         Run other = c.train();
         boolean roundsSums = c.layout().mesh().tp() > 1;
         double loss = roundsSums ? LOSS_TOLERANCE_OF_ROUNDED_SUMS : LOSS_TOLERANCE;

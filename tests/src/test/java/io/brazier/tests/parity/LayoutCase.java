@@ -31,6 +31,11 @@ record LayoutCase(Ranks ranks, Layout layout, int numMicroBatches) {
         return new LayoutCase(ranks, Layout.dataParallel(1), numMicroBatches);
     }
 
+    /** The same training in bf16. */
+    LayoutCase inBrainFloats() {
+        return new LayoutCase(ranks, layout.withPrecision(Layout.Precision.BF16), numMicroBatches);
+    }
+
     List<String> violations() {
         return layout.violations(ranks.model(), ranks.batchSize(), numMicroBatches, ranks.sequenceLength());
     }

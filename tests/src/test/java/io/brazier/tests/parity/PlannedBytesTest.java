@@ -21,11 +21,15 @@ class PlannedBytesTest {
     private static final long PAGE = 2L << 20;
 
     static Stream<LayoutCase> cases() {
-        return RandomLayouts.first(40, 8, 5);
+        return inBothPrecisions(30);
     }
 
     static Stream<LayoutCase> trained() {
-        return RandomLayouts.first(8, 8, 5);
+        return inBothPrecisions(6);
+    }
+
+    private static Stream<LayoutCase> inBothPrecisions(int count) {
+        return RandomLayouts.first(count, 8, 5).flatMap(c -> Stream.of(c, c.inBrainFloats()));
     }
 
     @ParameterizedTest
