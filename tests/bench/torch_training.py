@@ -86,7 +86,7 @@ class Block(nn.Module):
         batch, tokens, width = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(y.transpose(1, 2).reshape(batch, tokens, width))
+        x = x + self.out(y.transpose(1, 2).reshape(batch, tokens, -1))
         return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
 
 

@@ -31,13 +31,23 @@ record BenchCase(String title, String name, GptConfig model, int batchSize, int 
 
     static final List<BenchCase> ALL = List.of(GPT2_T64, GPT2_T256, SMALL);
 
+    static BenchCase named(String name) {
+        return ALL.stream().filter(one -> one.name().equals(name)).findFirst().orElseThrow();
+    }
+
     /** One rank of a data-parallel run in which every rank has the whole batch B; the optimizer is the rival's. */
     TrainingEngine engine(Communicator communicator, int numThreads) {
+        return engine(communicator, numThreads, Layout.dataParallel(communicator.size()), batchSize, 1);
+    }
+
+    /** One rank of a layout, with rows of each micro-batch. */
+    TrainingEngine engine(
+            Communicator communicator, int numThreads, Layout layout, int microBatchSize, int numMicroBatches) {
         TrainingSpec spec = new TrainingSpec(
                 model,
-                Layout.dataParallel(communicator.size()),
-                batchSize,
-                1,
+                layout,
+                microBatchSize,
+                numMicroBatches,
                 sequenceLength,
                 0,
                 new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1.0),

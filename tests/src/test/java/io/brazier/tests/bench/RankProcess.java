@@ -18,13 +18,16 @@ import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * One rank of a benchmark, in a JVM of its own with one thread. It takes the secret from standard input, prints its endpoint, takes
- * everybody's, and prints its figure.
+ * everybody's, and prints its figures.
  */
 final class RankProcess {
     private static final Duration DEADLINE = Duration.ofMinutes(2);
@@ -63,7 +66,16 @@ final class RankProcess {
         return run(name, 2, 1, numSteps);
     }
 
+    /** Runs two connected ranks that share a step as a layout says; returns the means of {@link LayoutRun}'s figures. */
+    static double[] runLayout(LayoutRun run, int numSteps) throws IOException {
+        return figures(run.encode(), 2, 2, numSteps);
+    }
+
     private static double run(String name, int numRanks, int groupSize, int numSteps) throws IOException {
+        return figures(name, numRanks, groupSize, numSteps)[0];
+    }
+
+    private static double[] figures(String name, int numRanks, int groupSize, int numSteps) throws IOException {
         List<RankProcess> ranks = new ArrayList<>();
         Thread limit = new Thread(() -> {
             try {
@@ -90,11 +102,18 @@ final class RankProcess {
                 int first = x - x % groupSize;
                 ranks.get(x).write(x % groupSize + " " + String.join(" ", endpoints.subList(first, first + groupSize)));
             }
-            double sum = 0;
-            for (RankProcess rank : ranks) {
-                sum += Double.parseDouble(rank.readLine());
+            double[][] figures = new double[numRanks][];
+            for (int x = 0; x < numRanks; x++) {
+                figures[x] = Arrays.stream(ranks.get(x).readLine().split(" "))
+                        .mapToDouble(Double::parseDouble)
+                        .toArray();
             }
-            return sum / numRanks;
+            return IntStream.range(0, figures[0].length)
+                    .mapToDouble(x -> Arrays.stream(figures)
+                            .mapToDouble(f -> f[x])
+                            .average()
+                            .orElseThrow())
+                    .toArray();
         } finally {
             limit.interrupt();
             ranks.forEach(rank -> rank.process.destroyForcibly());
@@ -130,23 +149,25 @@ final class RankProcess {
                 endpoints.add(Endpoint.decode(words[x]));
             }
             try (Communicator communicator = server.connect(Integer.parseInt(words[0]), endpoints, DEADLINE)) {
-                System.out.println(figure(arguments[0], Integer.parseInt(arguments[1]), communicator));
+                double[] figures = figures(arguments[0], Integer.parseInt(arguments[1]), communicator);
+                System.out.println(
+                        Arrays.stream(figures).mapToObj(Double::toString).collect(Collectors.joining(" ")));
             }
         }
     }
 
-    private static double figure(String name, int numSteps, Communicator communicator) {
+    private static double[] figures(String name, int numSteps, Communicator communicator) {
         if (name.equals(ALL_REDUCE)) {
-            return allReduceBytesPerSecond(communicator);
+            return new double[] {allReduceBytesPerSecond(communicator)};
         }
-        BenchCase bench = BenchCase.ALL.stream()
-                .filter(one -> one.name().equals(name))
-                .findFirst()
-                .orElseThrow();
+        if (name.startsWith(LayoutRun.PREFIX)) {
+            return LayoutRun.decode(name).figures(communicator, numSteps);
+        }
+        BenchCase bench = BenchCase.named(name);
         try (TrainingEngine engine = bench.engine(communicator, 1)) {
-            return bench.tokens()
-                    / StepTimer.time(engine, bench, numSteps, communicator.rank())
-                            .seconds();
+            double seconds =
+                    StepTimer.time(engine, bench, numSteps, communicator.rank()).seconds();
+            return new double[] {bench.tokens() / seconds};
         }
     }
 

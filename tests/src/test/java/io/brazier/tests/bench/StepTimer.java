@@ -9,7 +9,7 @@ import java.util.SplittableRandom;
 
 /** Times training steps of an engine on random tokens. */
 final class StepTimer {
-    private static final int WARM_UP = 2;
+    static final int WARM_UP = 2;
 
     /**
      * @param seconds wall time of the median step
@@ -38,18 +38,22 @@ final class StepTimer {
             }
         }
         double cpuSeconds = (system.getProcessCpuTime() - cpuStart) / 1e9 / numSteps;
+        if (numSteps == 0) {
+            return new Timing(0, 0);
+        }
         Arrays.sort(seconds);
         return new Timing((seconds[(numSteps - 1) / 2] + seconds[numSteps / 2]) / 2, cpuSeconds);
     }
 
-    /** The same batch every step, as the rival has it. */
+    /** The same batch every step, as the rival has it; every rank takes a first part of as many rows as it is fed. */
     private static TrainingEngine.Feed feed(BenchCase bench, long seed) {
         SplittableRandom random = new SplittableRandom(seed);
         int rows = (int) bench.tokens();
         int[] drawn = random.ints(2L * rows, 0, bench.model().vocabularySize()).toArray();
         return (int microBatch, IntBuffer tokens, IntBuffer targets) -> {
-            tokens.put(drawn, 0, rows);
-            targets.put(drawn, rows, rows);
+            int first = microBatch * tokens.remaining();
+            targets.put(drawn, rows + first, targets.remaining());
+            tokens.put(drawn, first, tokens.remaining());
         };
     }
 }

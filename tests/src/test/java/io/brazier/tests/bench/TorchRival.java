@@ -4,13 +4,14 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * PyTorch on the same case, at its best: tests/bench/torch_training.py, with a tuned allocator and AVX-512 kernels whoever made the
+ * PyTorch on the same case, at its best: tests/bench/torch_training.py and torch_layouts.py, with a tuned allocator and AVX-512 kernels whoever made the
  * processor, in an environment of its own under target/.
  */
 final class TorchRival {
@@ -40,23 +41,32 @@ final class TorchRival {
     /** Tokens per second of the median step; numProcesses above 1 train data-parallel. */
     double tokensPerSecond(BenchCase bench, int numThreads, int numProcesses, int numSteps)
             throws IOException, InterruptedException {
-        String line = run(
-                900,
-                List.of(
-                        python.toString(),
-                        root.resolve("tests/bench/torch_training.py").toString(),
-                        "--shape",
-                        bench.name(),
-                        "--threads",
-                        "" + numThreads,
-                        "--ddp",
-                        "" + numProcesses,
-                        "--steps",
-                        "" + numSteps,
-                        "--mkl-avx512"));
+        return tokensPerSecond(
+                "torch_training.py",
+                bench,
+                numSteps,
+                List.of("--threads", "" + numThreads, "--ddp", "" + numProcesses, "--mkl-avx512"));
+    }
+
+    /** The same of two processes of one thread that share one batch: dp2, tp2, pp2 or zero3. */
+    double tokensPerSecond(BenchCase bench, String layout, int numSteps) throws IOException, InterruptedException {
+        return tokensPerSecond("torch_layouts.py", bench, numSteps, List.of("--layout", layout));
+    }
+
+    private double tokensPerSecond(String script, BenchCase bench, int numSteps, List<String> flags)
+            throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(
+                python.toString(),
+                root.resolve("tests/bench").resolve(script).toString(),
+                "--shape",
+                bench.name(),
+                "--steps",
+                "" + numSteps));
+        command.addAll(flags);
+        String line = run(900, command);
         Matcher value = Pattern.compile("\"tokensPerSecond\": *([0-9.eE+]+)").matcher(line);
         if (!value.find()) {
-            throw new IOException("torch_training.py printed no tokensPerSecond: " + line);
+            throw new IOException(script + " printed no tokensPerSecond: " + line);
         }
         return Double.parseDouble(value.group(1));
     }
