@@ -63,6 +63,14 @@ class BrainFloatLayoutTest {
             0,
             NUM_STEPS);
 
+    private static final Ranks EXPERTS = new Ranks(
+            new LlamaConfig(
+                    47, 16, 2, 4, 2, 6, 20, 14, 1e-5, 10000, RotaryScaling.NONE, false, new Experts(4, 2, 0, 0)),
+            8,
+            16,
+            0.1,
+            NUM_STEPS);
+
     private static Layout layout(int dp, int pp, int cp, int tp, boolean sp, int zero, Recompute recompute) {
         Schedule schedule = Schedule.ONE_F_ONE_B;
         return new Layout(new Mesh(dp, pp, cp, 1, tp), sp, zero, recompute, Precision.BF16, schedule, 1);
@@ -88,6 +96,14 @@ class BrainFloatLayoutTest {
         assertNear(new LayoutCase(LLAMA, layout, numMicroBatches));
     }
 
+    @ParameterizedTest
+    @CsvSource({"1,1,1,1,0,NONE", "1,2,2,1,1,FULL", "2,1,2,1,3,NONE", "1,1,2,2,2,SELECTIVE"})
+    void expertsStayNear(int dp, int pp, int ep, int tp, int zero, Recompute recompute) {
+        Mesh mesh = new Mesh(dp, pp, 1, ep, tp);
+        Schedule schedule = Schedule.ONE_F_ONE_B;
+        assertNear(new LayoutCase(EXPERTS, new Layout(mesh, false, zero, recompute, Precision.BF16, schedule, 1), 2));
+    }
+
     static Stream<LayoutCase> randomLayouts() {
         return RandomLayouts.first(12, 8, 3).map(LayoutCase::inBrainFloats);
     }
@@ -106,6 +122,7 @@ class BrainFloatLayoutTest {
         double loss = roundsSums ? LOSS_TOLERANCE_OF_ROUNDED_SUMS : LOSS_TOLERANCE;
         double norm = roundsSums ? NORM_TOLERANCE_OF_ROUNDED_SUMS : NORM_TOLERANCE;
         for (int x = 0; x < one.steps().size(); x++) {
+                    + wide.steps().get(x) + c.layout());
             close(one.steps().get(x).loss(), other.steps().get(x).loss(), loss);
             close(one.steps().get(x).gradientNorm(), other.steps().get(x).gradientNorm(), norm);
             close(wide.steps().get(x).loss(), other.steps().get(x).loss(), F32_TOLERANCE);
