@@ -12,6 +12,8 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.function.Consumer;
 
 /**
  * The checkpoints of a run, in one directory. Ranks write shards into a temporary directory; the manifest and a rename commit them
@@ -41,6 +43,10 @@ public final class CheckpointStore {
         return directory;
     }
 
+    static String tensorName(Slice slice) {
+        return slice.array() + "@" + slice.offset();
+    }
+
     static MessageDigest sha256() {
         try {
             return MessageDigest.getInstance("SHA-256");
@@ -49,7 +55,7 @@ public final class CheckpointStore {
         }
     }
 
-    /** A slice and where its elements, counted from the slice's first, come from. */
+    /** A slice and where its elements come from. */
     public record Source(Slice slice, SafetensorsWriter.Elements elements) {}
 
     /** Highest generation that was fenced off so far; 0 at first. */
@@ -115,7 +121,9 @@ public final class CheckpointStore {
         List<SafetensorsWriter.Tensor> tensors = new ArrayList<>();
         for (Source source : sources) {
             Slice slice = source.slice();
-            tensors.add(new SafetensorsWriter.Tensor(slice.array(), List.of(slice.count()), source.elements()));
+            tensors.add(new SafetensorsWriter.Tensor(
+                    tensorName(slice), List.of(slice.count()), (offset, target) -> source.elements()
+                            .read(slice.offset() + offset, target)));
         }
         DigestOutputStream digest;
         try (OutputStream out = storage.create(temporary + "/" + file)) {
@@ -205,16 +213,23 @@ public final class CheckpointStore {
         }
     }
 
-    /** @throws CheckpointException when there is none of that step, or its manifest is damaged */
-    public Checkpoint open(long step) {
-        Checkpoint checkpoint = open(path(step));
-        if (checkpoint.step() != step) {
-            throw new CheckpointException(checkpoint.path(), "is the one of step " + checkpoint.step());
+    /** The newest checkpoint that is whole; the others are reported and left alone. */
+    public Optional<Checkpoint> latest(Consumer<String> warnings) {
+        for (long step : steps()) {
+            try {
+                Checkpoint checkpoint = open(path(step));
+                if (checkpoint.step() != step) {
+                    throw new CheckpointException(checkpoint.path(), "is the one of step " + checkpoint.step());
+                }
+                return Optional.of(checkpoint);
+            } catch (CheckpointException e) {
+                warnings.accept("checkpoint " + path(step) + " is damaged and not used: " + e.getMessage());
+            }
         }
-        return checkpoint;
+        return Optional.empty();
     }
 
-    /** @throws CheckpointException when there is none, or its manifest is damaged */
+    /** @throws CheckpointException when it is not whole */
     public Checkpoint open(String path) {
         return Checkpoint.open(storage, path);
     }

@@ -18,7 +18,6 @@ import io.brazier.train.Resume;
 import io.brazier.train.TokenStore;
 import io.brazier.train.Trainer;
 import io.brazier.train.TrainingConfig;
-import io.brazier.train.WholeWeights;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -77,7 +76,9 @@ record TrainWork(
                     Resume.parse(resume),
                     Math.toIntExact(context.generation()),
                     context.progress()));
-            WholeWeights.lend(engine, communicator, weights -> giveBack(context, weights));
+            if (communicator.rank() == 0) {
+                giveBack(context, engine);
+            }
             communicator.barrier();
         }
     }
@@ -100,9 +101,9 @@ record TrainWork(
         return ModelDirectory.load(files).weights();
     }
 
-    private void giveBack(RankContext context, WeightSource weights) throws IOException {
+    private void giveBack(RankContext context, TrainingEngine engine) throws IOException {
         Path directory = context.localDirectory().resolve("model");
-        ModelDirectory.write(directory, model, config.dropout(), weights, tokenizer.open());
+        ModelDirectory.write(directory, model, config.dropout(), engine, tokenizer.open());
         try (Stream<Path> files = Files.list(directory)) {
             for (Path file : files.sorted().collect(Collectors.toList())) {
                 context.sendFile(file);

@@ -122,7 +122,6 @@ class BrainFloatLayoutTest {
         double loss = roundsSums ? LOSS_TOLERANCE_OF_ROUNDED_SUMS : LOSS_TOLERANCE;
         double norm = roundsSums ? NORM_TOLERANCE_OF_ROUNDED_SUMS : NORM_TOLERANCE;
         for (int x = 0; x < one.steps().size(); x++) {
-                    + wide.steps().get(x) + c.layout());
             close(one.steps().get(x).loss(), other.steps().get(x).loss(), loss);
             close(one.steps().get(x).gradientNorm(), other.steps().get(x).gradientNorm(), norm);
             close(wide.steps().get(x).loss(), other.steps().get(x).loss(), F32_TOLERANCE);
