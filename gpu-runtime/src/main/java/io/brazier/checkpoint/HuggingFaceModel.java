@@ -51,6 +51,15 @@ public final class HuggingFaceModel {
         return model;
     }
 
+    /**
+     * The config alone; the directory need not hold weights.
+     *
+     * @throws CheckpointException when the config is missing or damaged
+     */
+    public static HuggingFaceModel openConfig(Storage storage, String directory) {
+        return new HuggingFaceModel(directory, Json.read(storage, directory + "/" + CONFIG));
+    }
+
     private void add(SafetensorsFile file) {
         for (String name : file.names()) {
             if (files.put(name, file) != null) {
@@ -106,6 +115,11 @@ public final class HuggingFaceModel {
 
     public JsonNode config() {
         return config;
+    }
+
+    /** Whether it was opened with its weights. */
+    public boolean hasWeights() {
+        return !files.isEmpty();
     }
 
     public Set<String> names() {

@@ -9,6 +9,9 @@ import java.util.function.Supplier;
 
 /** Reads a model's config.json and gathers all that cannot be used, to name it in one message. */
 final class ConfigReader {
+    /** Layers, or experts of all layers, where no weights bound them. */
+    private static final int MAX_WITHOUT_WEIGHTS = 1 << 16;
+
     /** Largest size of a config: products of two sizes stay far below 2^63, four times one below 2^31. */
     private static final int MAX_SIZE = 1 << 28;
 
@@ -87,8 +90,12 @@ final class ConfigReader {
 
     /** A number of things that have a tensor each; whoever claims more than there are would have us list them all. */
     void requireTensors(String what, long count) {
-        int tensors = model.names().size();
-        require(count <= tensors, what + " is " + count + ", but the files hold " + tensors + " tensors");
+        if (model.hasWeights()) {
+            int tensors = model.names().size();
+            require(count <= tensors, what + " is " + count + ", but the files hold " + tensors + " tensors");
+        } else {
+            require(count <= MAX_WITHOUT_WEIGHTS, what + " is " + count + ", above " + MAX_WITHOUT_WEIGHTS);
+        }
     }
 
     private String name(String field) {

@@ -45,6 +45,7 @@ public final class CommandLineTool {
         CommandLine line = new CommandLine(tool)
                 .addSubcommand(TrainCommand.create())
                 .addSubcommand(PlanCommand.create())
+                .addSubcommand(SimulateCommand.create())
                 .addSubcommand(GenerateCommand.create())
                 .addSubcommand(EvaluateCommand.create());
         line.getCommandSpec().usageMessage().exitCodeList(exitCodes);
