@@ -2,26 +2,61 @@ package io.brazier.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
-import java.io.InputStream;
+import io.brazier.tensor.Shard.Place;
 import java.nio.FloatBuffer;
-import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
-/** A committed checkpoint whose every byte was verified when it was opened. */
+/**
+ * A committed checkpoint. Its manifest was verified when it was opened; a shard file is, as a whole, before its first byte is used.
+ * One thread uses it.
+ */
 public final class Checkpoint {
     static final String MANIFEST = "manifest.json";
     static final String DIGEST = "sha256";
-    static final int FORMAT = 1;
+    static final int FORMAT = 2;
 
     private final String path;
     private final long step;
     private final JsonNode state;
-    private final List<Part> parts = new ArrayList<>();
+    /** Elements that a short read takes along for the next one: a seek costs as much. */
+    private static final int AHEAD = 1 << 14;
 
-    private record Part(Slice slice, SafetensorsFile file, String tensor) {}
+    /** Parts whose last short read is kept. */
+    private static final int NUM_WINDOWS = 64;
+
+    private final Map<String, List<Part>> parts = new HashMap<>();
+    private final Map<Part, Window> windows = new LinkedHashMap<>(16, 0.75f, true) {
+        private static final long serialVersionUID = 1L;
+
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<Part, Window> eldest) {
+            return size() > NUM_WINDOWS;
+        }
+    };
+
+    /** Compared by identity. */
+    private static final class Part {
+        private final Slice slice;
+        private final ShardFile file;
+
+        Part(Slice slice, ShardFile file) {
+            this.slice = slice;
+            this.file = file;
+        }
+    }
+
+    /** Elements of a part from one on. */
+    private record Window(long start, FloatBuffer elements) {}
+
+    /** What {@link #forEachRun} calls: elements [local, local + count) of a part are done elements on. */
+    private interface Run {
+        void at(Part part, long local, long done, long count);
+    }
 
     private Checkpoint(String path, long step, JsonNode state) {
         this.path = path;
@@ -29,7 +64,7 @@ public final class Checkpoint {
         this.state = state;
     }
 
-    /** @throws CheckpointException when manifest or shards are missing or differ from what was written */
+    /** @throws CheckpointException when the manifest is missing or differs from what was written */
     static Checkpoint open(Storage storage, String path) {
         String manifestPath = path + "/" + MANIFEST;
         ObjectNode manifest = (ObjectNode) Json.read(storage, manifestPath);
@@ -44,7 +79,14 @@ public final class Checkpoint {
         Checkpoint checkpoint =
                 new Checkpoint(path, ShardRecord.number(manifestPath, manifest, "step"), manifest.path("state"));
         for (JsonNode node : manifest.path("shards")) {
-            checkpoint.add(storage, ShardRecord.fromJson(manifestPath, node));
+            ShardRecord shard = ShardRecord.fromJson(manifestPath, node);
+            ShardFile file = new ShardFile(storage, path, shard);
+            for (Slice slice : shard.slices()) {
+                checkpoint
+                        .parts
+                        .computeIfAbsent(slice.array(), k -> new ArrayList<>())
+                        .add(new Part(slice, file));
+            }
         }
         if (checkpoint.parts.isEmpty()) {
             throw new CheckpointException(manifestPath, "lists no shards");
@@ -55,41 +97,6 @@ public final class Checkpoint {
     /** SHA-256 of a manifest that does not have its own yet. */
     static String digest(ObjectNode manifest) {
         return HexFormat.of().formatHex(CheckpointStore.sha256().digest(Json.bytes(manifest)));
-    }
-
-    private void add(Storage storage, ShardRecord shard) {
-        String file = path + "/" + shard.file();
-        String actual = sha256(storage, file, shard.bytes());
-        if (!actual.equals(shard.sha256())) {
-            throw new CheckpointException(file, "has SHA-256 " + actual + ", the manifest says " + shard.sha256());
-        }
-        SafetensorsFile tensors = SafetensorsFile.open(storage, file);
-        for (int x = 0; x < shard.slices().size(); x++) {
-            Slice slice = shard.slices().get(x);
-            String tensor = CheckpointStore.tensorName(slice);
-            if (!tensors.shape(tensor).equals(List.of(slice.count()))) {
-                throw new CheckpointException(file, "tensor " + tensor + " has shape " + tensors.shape(tensor));
-            }
-            parts.add(new Part(slice, tensors, tensor));
-        }
-    }
-
-    private static String sha256(Storage storage, String file, long bytes) {
-        try {
-            if (storage.size(file) != bytes) {
-                throw new CheckpointException(file, "has " + storage.size(file) + " bytes, the manifest says " + bytes);
-            }
-            MessageDigest digest = CheckpointStore.sha256();
-            byte[] chunk = new byte[1 << 16];
-            try (InputStream in = storage.openAt(file, 0)) {
-                for (int n = in.read(chunk); n >= 0; n = in.read(chunk)) {
-                    digest.update(chunk, 0, n);
-                }
-            }
-            return HexFormat.of().formatHex(digest.digest());
-        } catch (IOException e) {
-            throw new CheckpointException(file, "cannot be read: " + e, e);
-        }
     }
 
     public String path() {
@@ -106,22 +113,62 @@ public final class Checkpoint {
         return state;
     }
 
-    /** Copies target.remaining() elements of an array, from offset on, from however many shards hold them. */
+    /**
+     * Verifies the shard files that hold elements [offset, offset + count) of an array.
+     *
+     * @throws CheckpointException when one of them is damaged, or no shard holds an element
+     */
+    public void verify(String array, long offset, long count) {
+        forEachRun(array, offset, count, (part, local, done, length) -> part.file.verify());
+    }
+
+    /**
+     * Copies target.remaining() elements of an array, from element offset of the whole array on, from however many shards hold them.
+     *
+     * @throws CheckpointException as {@link #verify} does
+     */
     public void read(String array, long offset, FloatBuffer target) {
-        while (target.hasRemaining()) {
-            long at = offset;
-            Part part = parts.stream()
-                    .filter(p -> p.slice().array().equals(array))
-                    .filter(p -> p.slice().offset() <= at
-                            && at < p.slice().offset() + p.slice().count())
-                    .findFirst()
-                    .orElseThrow(() -> new CheckpointException(path, "has no element " + at + " of " + array));
-            long inside = at - part.slice().offset();
-            int count = (int) Math.min(target.remaining(), part.slice().count() - inside);
-            FloatBuffer window = target.slice(target.position(), count);
-            part.file().read(part.tensor(), inside, window);
-            target.position(target.position() + count);
-            offset += count;
+        int first = target.position();
+        forEachRun(array, offset, target.remaining(), (part, local, done, count) -> {
+            FloatBuffer run = target.slice(first + (int) done, (int) count);
+            if (count < AHEAD) {
+                copy(part, local, run);
+            } else {
+                part.file.read(array, local, run);
+            }
+        });
+        target.position(target.limit());
+    }
+
+    private void copy(Part part, long local, FloatBuffer target) {
+        int count = target.remaining();
+        Window window = windows.get(part);
+        if (window == null
+                || local < window.start()
+                || local + count > window.start() + window.elements().capacity()) {
+            FloatBuffer elements = FloatBuffer.allocate((int) Math.min(AHEAD, part.slice.count() - local));
+            part.file.read(part.slice.array(), local, elements);
+            window = new Window(local, elements);
+            windows.put(part, window);
+        }
+        target.put(0, window.elements(), (int) (local - window.start()), count);
+    }
+
+    private void forEachRun(String array, long offset, long count, Run run) {
+        List<Part> candidates = parts.getOrDefault(array, List.of());
+        for (long done = 0; done < count; ) {
+            Part part = null;
+            Place place = null;
+            for (int x = 0; x < candidates.size() && part == null; x++) {
+                place = candidates.get(x).slice.find(offset + done);
+                part = place.local() < 0 ? null : candidates.get(x);
+            }
+            if (part == null) {
+                throw new CheckpointException(path, "has no element " + (offset + done) + " of " + array);
+            }
+            long length = Math.min(place.count(), count - done);
+            run.at(part, place.local(), done, length);
+            done += length;
         }
     }
 }

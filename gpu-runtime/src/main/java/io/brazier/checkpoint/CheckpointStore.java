@@ -12,8 +12,6 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
-import java.util.function.Consumer;
 
 /**
  * The checkpoints of a run, in one directory. Ranks write shards into a temporary directory; the manifest and a rename commit them
@@ -43,10 +41,6 @@ public final class CheckpointStore {
         return directory;
     }
 
-    static String tensorName(Slice slice) {
-        return slice.array() + "@" + slice.offset();
-    }
-
     static MessageDigest sha256() {
         try {
             return MessageDigest.getInstance("SHA-256");
@@ -55,7 +49,7 @@ public final class CheckpointStore {
         }
     }
 
-    /** A slice and where its elements come from. */
+    /** A slice and where its elements, counted from the slice's first, come from. */
     public record Source(Slice slice, SafetensorsWriter.Elements elements) {}
 
     /** Highest generation that was fenced off so far; 0 at first. */
@@ -121,9 +115,7 @@ public final class CheckpointStore {
         List<SafetensorsWriter.Tensor> tensors = new ArrayList<>();
         for (Source source : sources) {
             Slice slice = source.slice();
-            tensors.add(new SafetensorsWriter.Tensor(
-                    tensorName(slice), List.of(slice.count()), (offset, target) -> source.elements()
-                            .read(slice.offset() + offset, target)));
+            tensors.add(new SafetensorsWriter.Tensor(slice.array(), List.of(slice.count()), source.elements()));
         }
         DigestOutputStream digest;
         try (OutputStream out = storage.create(temporary + "/" + file)) {
@@ -213,23 +205,16 @@ public final class CheckpointStore {
         }
     }
 
-    /** The newest checkpoint that is whole; the others are reported and left alone. */
-    public Optional<Checkpoint> latest(Consumer<String> warnings) {
-        for (long step : steps()) {
-            try {
-                Checkpoint checkpoint = open(path(step));
-                if (checkpoint.step() != step) {
-                    throw new CheckpointException(checkpoint.path(), "is the one of step " + checkpoint.step());
-                }
-                return Optional.of(checkpoint);
-            } catch (CheckpointException e) {
-                warnings.accept("checkpoint " + path(step) + " is damaged and not used: " + e.getMessage());
-            }
+    /** @throws CheckpointException when there is none of that step, or its manifest is damaged */
+    public Checkpoint open(long step) {
+        Checkpoint checkpoint = open(path(step));
+        if (checkpoint.step() != step) {
+            throw new CheckpointException(checkpoint.path(), "is the one of step " + checkpoint.step());
         }
-        return Optional.empty();
+        return checkpoint;
     }
 
-    /** @throws CheckpointException when it is not whole */
+    /** @throws CheckpointException when there is none, or its manifest is damaged */
     public Checkpoint open(String path) {
         return Checkpoint.open(storage, path);
     }

@@ -2,13 +2,13 @@ package io.brazier.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.ArrayList;
 import java.util.List;
 
 /**
  * A shard file of a checkpoint as the manifest lists it.
  *
  * @param sha256 of the whole file, in hexadecimal
+ * @param slices at most one of each array, in the tensor of its name
  */
 public record ShardRecord(String file, long bytes, String sha256, List<Slice> slices) {
 
@@ -20,28 +20,21 @@ public record ShardRecord(String file, long bytes, String sha256, List<Slice> sl
     public ObjectNode toJson() {
         ObjectNode node = Json.mapper().createObjectNode();
         node.put("file", file).put("bytes", bytes).put("sha256", sha256);
-        for (Slice slice : slices) {
-            node.withArray("slices")
-                    .addObject()
-                    .put("array", slice.array())
-                    .put("offset", slice.offset())
-                    .put("count", slice.count());
-        }
+        node.set("slices", Slice.toJson(slices));
         return node;
     }
 
     /** @throws CheckpointException when a field is missing or of the wrong kind */
     public static ShardRecord fromJson(String path, JsonNode node) {
-        List<Slice> slices = new ArrayList<>();
-        for (JsonNode slice : node.path("slices")) {
-            slices.add(
-                    new Slice(text(path, slice, "array"), number(path, slice, "offset"), number(path, slice, "count")));
-        }
         String file = text(path, node, "file");
         if (!file.matches("[A-Za-z0-9_][A-Za-z0-9_.-]*")) {
             throw new CheckpointException(path, "names a shard that is no plain file name");
         }
-        return new ShardRecord(file, number(path, node, "bytes"), text(path, node, "sha256"), slices);
+        return new ShardRecord(
+                file,
+                number(path, node, "bytes"),
+                text(path, node, "sha256"),
+                Slice.fromJson(path, node.path("slices")));
     }
 
     private static String text(String path, JsonNode node, String field) {

@@ -63,6 +63,50 @@ public record Shard(Shape global, List<List<Range>> ranges) {
         }
     }
 
+    /**
+     * Where an element of the whole tensor lies, and those behind it.
+     *
+     * @param local offset in the shard; -1 when they are not in it
+     * @param count elements, this one first, that follow one another in the shard, or of which none is in it
+     */
+    public record Place(long local, long count) {}
+
+    /** Finds an element of the whole tensor; those behind its end are in no shard. */
+    public Place find(long element) {
+        long stride = global.numElements();
+        long local = 0;
+        long run = stride - element;
+        if (run <= 0) {
+            return new Place(-1, Long.MAX_VALUE);
+        }
+        for (int d = 0; d < ranges.size(); d++) {
+            stride /= global.dim(d);
+            long index = element / stride % global.dim(d);
+            long before = 0;
+            long held = 0;
+            long next = global.dim(d);
+            Range in = null;
+            for (Range range : ranges.get(d)) {
+                if (range.end() <= index) {
+                    before += range.length();
+                } else if (range.start() <= index) {
+                    in = range;
+                } else {
+                    next = Math.min(next, range.start());
+                }
+                held += range.length();
+            }
+            if (in == null) {
+                return new Place(-1, (next - index) * stride - element % stride);
+            }
+            local = local * held + before + index - in.start();
+            if (in.length() < global.dim(d)) {
+                run = (in.end() - index) * stride - element % stride;
+            }
+        }
+        return new Place(local, run);
+    }
+
     /** Index, in the whole tensor's dims before one, of a row of the local ones. */
     private long globalRow(long row, int dims) {
         long index = 0;

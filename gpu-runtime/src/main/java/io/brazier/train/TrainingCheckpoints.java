@@ -14,10 +14,12 @@ import io.brazier.collective.Communicator;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingEngine.Parameter;
 import io.brazier.exec.TrainingEngine.State;
+import io.brazier.tensor.Range;
 import io.brazier.train.Trainer.Progress;
 import io.brazier.train.TrainingException.Category;
 import io.brazier.train.TrainingListener.Phase;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -25,8 +27,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
 
-/** Saves and restores a run. Ranks hold equal states, so each writes an equal part of it and reads all. */
+/**
+ * Saves and restores a run, under any layout what any other saved. Each rank writes of what it keeps, and shares with the ranks that
+ * keep the same, so that every element is written once; it reads what it keeps, wherever that lies.
+ */
 final class TrainingCheckpoints {
     private static final int CHUNK = 1 << 18;
 
@@ -49,24 +56,24 @@ final class TrainingCheckpoints {
         this.communicator = run.communicator();
     }
 
-    /** An array of the state, with its length and its ways in and out. */
+    /** What this rank keeps of an array of the state, with the ways in and out. */
     private record StateArray(
-            String name, long count, SafetensorsWriter.Elements read, SafetensorsWriter.Elements write) {}
+            String name, Parameter parameter, SafetensorsWriter.Elements read, SafetensorsWriter.Elements write) {}
 
-    private List<StateArray> arrays(Progress progress) {
+    private List<StateArray> arrays(boolean withBest) {
         TrainingEngine engine = run.engine();
         List<StateArray> arrays = new ArrayList<>();
         for (Parameter p : engine.parameters()) {
             ARRAYS.forEach((state, prefix) -> arrays.add(new StateArray(
                     prefix + p.name(),
-                    p.numElements(),
+                    p,
                     (offset, target) -> engine.read(p, state, offset, target),
                     (offset, source) -> engine.write(p, state, offset, source))));
-            if (best.isPresent() && progress.bestStep > 0) {
+            if (best.isPresent() && withBest) {
                 WeightsCopy copy = best.get();
                 arrays.add(new StateArray(
                         BEST + p.name(),
-                        p.numElements(),
+                        p,
                         (offset, target) -> target.put(copy.window(p, offset, target.remaining())),
                         (offset, source) ->
                                 copy.window(p, offset, source.remaining()).put(source)));
@@ -80,49 +87,95 @@ final class TrainingCheckpoints {
         if (run.resume() instanceof Resume.Never) {
             return;
         }
-        byte[] mine = new byte[0];
-        if (communicator.rank() == 0) {
-            mine = choose().orElse("").getBytes(StandardCharsets.UTF_8);
-        }
-        String path = new String(communicator.allGatherBytes(mine)[0], StandardCharsets.UTF_8);
-        if (!path.isEmpty()) {
-            load(path, progress);
-        }
-    }
-
-    private Optional<String> choose() {
         if (run.resume() instanceof Resume.From from) {
-            return Optional.of(from.path());
+            load(
+                    open(() -> store.open(from.path()), damage -> {
+                                throw new TrainingException(
+                                        Category.CHECKPOINT, damage + ": set resume to auto or to another checkpoint");
+                            })
+                            .orElseThrow(),
+                    progress);
+            return;
         }
-        try {
-            return store.latest(run.listener()::onWarning).map(Checkpoint::path);
-        } catch (CheckpointException e) {
-            throw new TrainingException(Category.CHECKPOINT, e.getMessage() + ": check checkpointDir", e);
+        for (long step : steps()) {
+            Optional<Checkpoint> checkpoint = open(() -> store.open(step), damage -> run.listener()
+                    .onWarning("checkpoint " + store.path(step) + " is damaged and not used: " + damage));
+            if (checkpoint.isPresent()) {
+                load(checkpoint.get(), progress);
+                return;
+            }
         }
     }
 
-    private void load(String path, Progress progress) {
-        try {
-            Checkpoint checkpoint = store.open(path);
-            JsonNode state = checkpoint.state();
-            checkSettings(path, state.path("settings"));
-            progress.step = checkpoint.step();
-            progress.bestStep = state.path("bestStep").asLong();
-            progress.bestLoss =
-                    Double.longBitsToDouble(state.path("bestLossBits").asLong());
-            progress.evaluationsSinceBest = state.path("evaluationsSinceBest").asInt();
-            FloatBuffer chunk = FloatBuffer.allocate(CHUNK);
-            for (StateArray array : arrays(progress)) {
-                for (long offset = 0; offset < array.count(); offset += CHUNK) {
-                    chunk.clear().limit((int) Math.min(CHUNK, array.count() - offset));
-                    checkpoint.read(array.name(), offset, chunk);
-                    array.write().read(offset, chunk.flip());
-                }
+    /** Steps of the checkpoints that rank 0 sees, newest first. */
+    private List<Long> steps() {
+        ByteBuffer mine = ByteBuffer.allocate(0);
+        if (communicator.rank() == 0) {
+            try {
+                List<Long> steps = store.steps();
+                mine = ByteBuffer.allocate(steps.size() * Long.BYTES);
+                steps.forEach(mine::putLong);
+            } catch (CheckpointException e) {
+                throw new TrainingException(Category.CHECKPOINT, e.getMessage() + ": check checkpointDir", e);
             }
-        } catch (CheckpointException e) {
-            throw new TrainingException(
-                    Category.CHECKPOINT, e.getMessage() + ": set resume to auto or to another checkpoint", e);
         }
+        ByteBuffer agreed = ByteBuffer.wrap(communicator.allGatherBytes(mine.array())[0]);
+        List<Long> steps = new ArrayList<>();
+        while (agreed.hasRemaining()) {
+            steps.add(agreed.getLong());
+        }
+        return steps;
+    }
+
+    /** A checkpoint of which every rank finds whole what it is to read. Otherwise all ranks are told what the first one misses. */
+    private Optional<Checkpoint> open(Supplier<Checkpoint> opening, Consumer<String> refuse) {
+        Checkpoint checkpoint = null;
+        String damage = "";
+        try {
+            Checkpoint opened = opening.get();
+            checkSettings(opened.path(), opened.state().path("settings"));
+            for (StateArray array : arrays(bestStep(opened) > 0)) {
+                Parameter p = array.parameter();
+                p.forEachRun(0, p.numElements(), (global, local, count) -> opened.verify(array.name(), global, count));
+            }
+            checkpoint = opened;
+        } catch (CheckpointException e) {
+            damage = e.getMessage();
+        }
+        for (byte[] found : communicator.allGatherBytes(damage.getBytes(StandardCharsets.UTF_8))) {
+            if (found.length > 0) {
+                refuse.accept(new String(found, StandardCharsets.UTF_8));
+                return Optional.empty();
+            }
+        }
+        return Optional.of(checkpoint);
+    }
+
+    private static long bestStep(Checkpoint checkpoint) {
+        return checkpoint.state().path("bestStep").asLong();
+    }
+
+    private void load(Checkpoint checkpoint, Progress progress) {
+        JsonNode state = checkpoint.state();
+        progress.step = checkpoint.step();
+        progress.bestStep = bestStep(checkpoint);
+        progress.bestLoss = Double.longBitsToDouble(state.path("bestLossBits").asLong());
+        progress.evaluationsSinceBest = state.path("evaluationsSinceBest").asInt();
+        FloatBuffer chunk = FloatBuffer.allocate(CHUNK);
+        for (StateArray array : arrays(progress.bestStep > 0)) {
+            Parameter p = array.parameter();
+            for (long from = 0; from < p.numElements(); from += CHUNK) {
+                long first = from;
+                chunk.clear().limit((int) Math.min(CHUNK, p.numElements() - from));
+                p.forEachRun(
+                        from,
+                        from + chunk.limit(),
+                        (global, local, count) ->
+                                checkpoint.read(array.name(), global, chunk.slice((int) (local - first), (int) count)));
+                array.write().read(from, chunk);
+            }
+        }
+        run.engine().publish();
     }
 
     private void checkSettings(String path, JsonNode theirs) {
@@ -142,7 +195,7 @@ final class TrainingCheckpoints {
         }
     }
 
-    /** What must agree between the run that saved and the one that goes on, for it to learn the same. */
+    /** What must agree between the run that saved and the one that goes on, for it to learn the same; the layout need not. */
     private ObjectNode settings() {
         ObjectNode node = Json.mapper().createObjectNode();
         TrainingConfig c = run.config();
@@ -226,21 +279,18 @@ final class TrainingCheckpoints {
         }
     }
 
-    /** This rank's part: an equal share of all elements, cut wherever it falls. */
+    /** This rank's part: of what it keeps, its share among those who keep the same. */
     private List<Source> sources(Progress progress) {
-        List<StateArray> arrays = arrays(progress);
-        long total = arrays.stream().mapToLong(StateArray::count).sum();
-        long from = total * communicator.rank() / communicator.size();
-        long to = total * (communicator.rank() + 1) / communicator.size();
         List<Source> sources = new ArrayList<>();
-        long first = 0;
-        for (StateArray array : arrays) {
-            long begin = Math.max(from, first);
-            long end = Math.min(to, first + array.count());
-            if (begin < end) {
-                sources.add(new Source(new Slice(array.name(), begin - first, end - begin), array.read()));
+        for (StateArray array : arrays(progress.bestStep > 0)) {
+            Parameter p = array.parameter();
+            long from = p.numElements() * p.replica() / p.numReplicas();
+            long to = p.numElements() * (p.replica() + 1) / p.numReplicas();
+            if (from < to) {
+                Range share = new Range(p.held().start() + from, to - from);
+                sources.add(new Source(new Slice(array.name(), p.shard(), share), (offset, target) -> array.read()
+                        .read(from + offset, target)));
             }
-            first += array.count();
         }
         return sources;
     }

@@ -8,7 +8,7 @@ import java.nio.FloatBuffer;
 import java.util.HashMap;
 import java.util.Map;
 
-/** The weights of one moment, kept in host memory: 4 bytes for each. */
+/** The weights of one moment that this rank keeps, in host memory: 4 bytes for each. */
 final class WeightsCopy implements AutoCloseable {
     private static final int CHUNK = 1 << 18;
 
@@ -33,9 +33,10 @@ final class WeightsCopy implements AutoCloseable {
         forEachChunk((p, offset, chunk) -> engine.read(p, State.WEIGHT, offset, chunk));
     }
 
-    /** Gives the engine the weights that were taken. */
+    /** Gives the engine the weights that were taken. Collective. */
     void restore() {
         forEachChunk((p, offset, chunk) -> engine.write(p, State.WEIGHT, offset, chunk));
+        engine.publish();
     }
 
     /** A window of one parameter, at most {@link #CHUNK} elements. */

@@ -3,9 +3,6 @@ package io.brazier.spark.ml;
 import io.brazier.checkpoint.CheckpointException;
 import io.brazier.checkpoint.HuggingFaceModel;
 import io.brazier.checkpoint.LocalStorage;
-import io.brazier.exec.TrainingEngine;
-import io.brazier.exec.TrainingEngine.Parameter;
-import io.brazier.exec.TrainingEngine.State;
 import io.brazier.nn.HuggingFace;
 import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
@@ -14,9 +11,6 @@ import io.brazier.text.Tokenizer;
 import io.brazier.text.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.Map;
-import java.util.function.Function;
-import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
 
 /** A model and its tokenizer in a directory of this machine, in Hugging Face layout. */
@@ -49,13 +43,9 @@ record ModelDirectory(ModelConfig config, WeightSource weights, Tokenizer tokeni
         }
     }
 
-    /** Writes the weights that an engine holds. */
-    static void write(Path directory, ModelConfig config, double dropout, TrainingEngine engine, Tokenizer tokenizer)
+    /** Writes a model. */
+    static void write(Path directory, ModelConfig config, double dropout, WeightSource weights, Tokenizer tokenizer)
             throws IOException {
-        Map<String, Parameter> parameters =
-                engine.parameters().stream().collect(Collectors.toMap(Parameter::name, Function.identity()));
-        WeightSource weights =
-                (name, offset, target) -> engine.read(parameters.get(name), State.WEIGHT, offset, target);
         HuggingFaceModel.write(
                 new LocalStorage(),
                 directory.toString(),

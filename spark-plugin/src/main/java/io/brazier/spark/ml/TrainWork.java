@@ -18,6 +18,7 @@ import io.brazier.train.Resume;
 import io.brazier.train.TokenStore;
 import io.brazier.train.Trainer;
 import io.brazier.train.TrainingConfig;
+import io.brazier.train.WholeWeights;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -76,9 +77,7 @@ record TrainWork(
                     Resume.parse(resume),
                     Math.toIntExact(context.generation()),
                     context.progress()));
-            if (communicator.rank() == 0) {
-                giveBack(context, engine);
-            }
+            WholeWeights.lend(engine, communicator, weights -> giveBack(context, weights));
             communicator.barrier();
         }
     }
@@ -101,9 +100,9 @@ record TrainWork(
         return ModelDirectory.load(files).weights();
     }
 
-    private void giveBack(RankContext context, TrainingEngine engine) throws IOException {
+    private void giveBack(RankContext context, WeightSource weights) throws IOException {
         Path directory = context.localDirectory().resolve("model");
-        ModelDirectory.write(directory, model, config.dropout(), engine, tokenizer.open());
+        ModelDirectory.write(directory, model, config.dropout(), weights, tokenizer.open());
         try (Stream<Path> files = Files.list(directory)) {
             for (Path file : files.sorted().collect(Collectors.toList())) {
                 context.sendFile(file);
