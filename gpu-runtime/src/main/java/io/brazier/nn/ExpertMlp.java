@@ -63,9 +63,14 @@ final class ExpertMlp {
         Value logits = m.enterColumns(product(m, "gate", x));
         int count = config.experts().count();
         TopK topK = new TopK(config.experts().perToken(), Gates.RENORMALISED);
-        List<Value> chosen = p.applyAll(p.path(), topK, p.apply(new Softmax(), logits));
+        Value probabilities = p.apply(new Softmax(), logits);
+        List<Value> chosen = p.applyAll(p.path(), topK, probabilities);
         long capacity = capacity(columns.type().shape().rows());
-        Value slots = p.apply(new AssignSlots(count, capacity), chosen.get(1));
+        List<Value> assigned = p.applyAll(p.path(), new AssignSlots(count, capacity), chosen.get(1));
+        Value slots = assigned.get(0);
+        if (config.experts().balanceCoefficient() > 0) {
+            m.balance(config.experts().balanceCoefficient(), topK.k(), probabilities, assigned.get(1));
+        }
         Value buffer = p.apply(new Dispatch(count, capacity, Operand.ABSENT), columns, slots);
         p.enter("experts");
         Value hidden = product(m, "gate_up_proj", exchange(m, buffer, 1, 0));

@@ -13,6 +13,7 @@ import io.brazier.program.Loss.RowLogSumExp;
 import io.brazier.program.Loss.ShardedCrossEntropy;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Ring.RingAttention;
+import io.brazier.program.Routing.LoadBalance;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
@@ -22,6 +23,7 @@ import io.brazier.tensor.Placement;
 import io.brazier.tensor.Range;
 import io.brazier.tensor.Shape;
 import io.brazier.tensor.TensorType;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -57,7 +59,11 @@ public final class ModelBuilder {
     private final Map<String, Value> weights = new LinkedHashMap<>();
     private final Map<String, Value> gathered = new HashMap<>();
     private int piece;
+    private final List<Routed> routed = new ArrayList<>();
     private Value rng;
+
+    /** A router's choice of k experts for each token. */
+    private record Routed(double coefficient, int k, Value probabilities, Value counts) {}
 
     public ModelBuilder(String name, Setting setting, List<Unit> units) {
         this.program = new ProgramBuilder(name);
@@ -255,6 +261,34 @@ public final class ModelBuilder {
         }
         program.leave();
         return loss;
+    }
+
+    /**
+     * Asks for a loss that spreads tokens evenly over experts (arXiv:2101.03961, sec. 2.2).
+     *
+     * @param counts choices of each expert by this rank's tokens
+     */
+    public void balance(double coefficient, int k, Value probabilities, Value counts) {
+        routed.add(new Routed(coefficient, k, probabilities, counts));
+    }
+
+    /** The losses asked for by {@link #balance}, over the tokens of all ranks: partial sums, as {@link #loss} is. */
+    public List<Value> balanceLosses(double scale) {
+        Group data = view().mesh().group(Axis.DP, Axis.CP, Axis.EP);
+        List<Value> losses = new ArrayList<>();
+        program.enter("balance");
+        for (Routed r : routed) {
+            Value counts = data.isEmpty() ? r.counts() : program.apply(new AllReduce(data, 1), r.counts());
+            long numTokens =
+                    r.probabilities().type().shape().rows() * view().mesh().size(data);
+            Value loss = program.apply(
+                    new LoadBalance(scale * r.coefficient(), r.k(), numTokens), r.probabilities(), counts);
+            Group tensor = view().tensor();
+            losses.add(
+                    tensor.isEmpty() ? loss : program.apply(new Elementwise.Share(tensor, view().size(Axis.TP)), loss));
+        }
+        program.leave();
+        return losses;
     }
 
     /** Causal attention of whole sequences, around the ring of those who share them (arXiv:2310.01889). */

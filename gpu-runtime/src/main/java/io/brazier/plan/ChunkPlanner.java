@@ -140,10 +140,18 @@ final class ChunkPlanner {
     void plan(int numSlots, boolean splits, Map<String, Segment> rankSegments) {
         long base = memory.sizes().getOrDefault(Region.STASH, 0L);
         Map<Value, Slice> bound = new HashMap<>();
-        program = new ChunkProgram(forward(), request, pieces, units, request.dropout(), request.lossScale());
+        program = new ChunkProgram(
+                forward(),
+                request,
+                pieces,
+                units,
+                request.dropout(),
+                request.lossScale(),
+                1.0 / request.numMicroBatches());
         Value root = program.root();
         bindInputs(bound, true);
         bound.put(root, isLast() ? named.reserve("loss", root.type()) : stash("y", root.type()));
+        program.balanceLosses().forEach(v -> bound.put(v, named.reserve("balance " + v, v.type())));
         ChunkProgram.Pair fresh = program.differentiate(Gradients.FRESH);
         bindGradients(fresh, bound);
         keep(fresh.forward(), fresh.forward().outputs(), bound);
@@ -216,7 +224,7 @@ final class ChunkPlanner {
 
     /** Forward alone; it runs between steps, when the stash is empty, so its temporaries lie there. */
     void planEvaluation(Map<String, Segment> rankSegments) {
-        program = new ChunkProgram(evaluate(), request, pieces, units, 0, 1);
+        program = new ChunkProgram(evaluate(), request, pieces, units, 0, 1, 0);
         Value root = program.root();
         Map<Value, Slice> bound = new HashMap<>();
         bindInputs(bound, false);
@@ -261,6 +269,10 @@ final class ChunkPlanner {
     private void bindGradients(ChunkProgram.Pair pair, Map<Value, Slice> bound) {
         Autodiff.Result d = pair.derivative();
         Value seed = d.seeds().get(program.root());
+        for (Value loss : program.balanceLosses()) {
+            Value one = d.seeds().get(loss);
+            bound.put(one, named.reserve("loss.gradient", one.type()));
+        }
         if (isLast()) {
             bound.put(seed, named.reserve("loss.gradient", seed.type()));
         } else {

@@ -35,6 +35,7 @@ final class ChunkProgram {
     private final ModelBuilder model;
     private final Program wide;
     private final Value root;
+    private final List<Value> balanceLosses;
     private final Optional<MixedPrecision> narrow;
 
     /**
@@ -42,9 +43,16 @@ final class ChunkProgram {
      *
      * @param pieces of the model that the stage holds
      * @param scale of the loss
+     * @param balanceScale of the losses that balance experts; 0 leaves them out
      */
     ChunkProgram(
-            String name, Request request, List<Integer> pieces, List<PlacedUnit> units, double dropout, double scale) {
+            String name,
+            Request request,
+            List<Integer> pieces,
+            List<PlacedUnit> units,
+            double dropout,
+            double scale,
+            double balanceScale) {
         this.request = request;
         this.units = units;
         this.isFirst = pieces.contains(0);
@@ -77,7 +85,8 @@ final class ChunkProgram {
                     .ifPresent(scope -> scopes.put(i.outputs().get(0), scope)));
         }
         root = x;
-        wide = model.program().build(List.of(root));
+        balanceLosses = balanceScale == 0 ? List.of() : model.balanceLosses(balanceScale);
+        wide = model.program().build(wideRoots());
         narrow = request.layout().precision() == Layout.Precision.BF16
                 ? Optional.of(MixedPrecision.of(wide))
                 : Optional.empty();
@@ -88,6 +97,17 @@ final class ChunkProgram {
 
     Program forward() {
         return narrow.map(MixedPrecision::forward).orElse(wide);
+    }
+
+    private List<Value> wideRoots() {
+        List<Value> roots = new ArrayList<>(List.of(root));
+        roots.addAll(balanceLosses);
+        return roots;
+    }
+
+    /** Losses of this stage's blocks, beside the root. */
+    List<Value> balanceLosses() {
+        return balanceLosses.stream().map(this::narrow).toList();
     }
 
     /** The value of a program in f32 as it is in the chosen precision. */
@@ -146,7 +166,7 @@ final class ChunkProgram {
         if (!isFirst) {
             fresh.add(model.inputs().get(BOUNDARY));
         }
-        Autodiff.Result inFloats = Autodiff.differentiate(wide, List.of(root), accumulated, fresh, mode);
+        Autodiff.Result inFloats = Autodiff.differentiate(wide, wideRoots(), accumulated, fresh, mode);
         Autodiff.Result derivative = narrow.map(n -> n.derivative(inFloats)).orElse(inFloats);
         Map<Instruction, String> known = narrowScopes();
         Recompute.Result kept =

@@ -12,6 +12,7 @@ import io.brazier.program.RotaryScaling;
 import io.brazier.program.RotaryScaling.Llama3;
 import io.brazier.tensor.Mesh;
 import io.brazier.tests.parity.Ranks.Run;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -35,13 +36,23 @@ class LlamaLayoutTest {
             0.2,
             4);
 
-    private static final Ranks EXPERTS = new Ranks(
-            new LlamaConfig(
-                    47, 16, 2, 4, 2, 6, 20, 14, 1e-5, 10000, RotaryScaling.NONE, false, new Experts(4, 2, 0, 0)),
-            8,
-            16,
-            0.1,
-            4);
+    private static final Ranks EXPERTS = experts(0.5);
+
+    private static Ranks experts(double balanceCoefficient) {
+        Experts experts = new Experts(4, 2, 0, balanceCoefficient);
+        LlamaConfig config =
+                new LlamaConfig(47, 16, 2, 4, 2, 6, 20, 14, 1e-5, 10000, RotaryScaling.NONE, false, experts);
+        return new Ranks(config, 8, 16, 0.1, 4);
+    }
+
+    @Test
+    void theBalanceOfExpertsIsLearnt() {
+        Run with = EXPERTS.train(Layout.dataParallel(1), 1, 1);
+        Run without = experts(0).train(Layout.dataParallel(1), 1, 1);
+        // The loss that is reported is the text's alone, the same before the first update; its gradient is not.
+        assertEquals(without.steps().get(0).loss(), with.steps().get(0).loss());
+        assertTrue(without.steps().get(0).gradientNorm() < with.steps().get(0).gradientNorm());
+    }
 
     @ParameterizedTest
     @CsvSource({
