@@ -1,4 +1,5 @@
 """Tests of the Python package against the Java classes, in one local Spark."""
+import json
 import tempfile
 import unittest
 
@@ -50,6 +51,13 @@ class BrazierTest(unittest.TestCase):
         self.assertEqual(summary.lossHistory, list(summary.history.loss))
         self.assertEqual(summary.validationLoss, summary.evaluations.loss.iloc[-1])
         self.assertGreater(summary.tokensPerSecond, 0)
+
+    def test_the_plan_is_told_before_anything_runs(self):
+        lm = self.estimator(numWorkers=4, tensorParallel=2, zeroStage=1)
+        self.assertIn("dp 2 * pp 1 * cp 1 * ep 1 * tp 2", lm.explain(self.rows))
+        self.assertEqual(2, json.loads(lm.explainJson(self.rows))["layout"]["tp"])
+        with self.assertRaisesRegex(Exception, "numWorkers is 4"):
+            lm.setPipelineParallel(3).explain(self.rows)
 
     def test_estimator_model_and_pipeline_survive_saving(self):
         words = SQLTransformer(statement="SELECT lower(text) AS text FROM __THIS__")

@@ -30,6 +30,12 @@ final class PlanCommand implements Callable<Integer> {
             description = "Tokens of the vocabulary. Default: those of the tokenizer, or of the initial model")
     private Integer vocabularySize;
 
+    @Option(
+            names = "--model",
+            paramLabel = "DIR",
+            description = "Directory with a config.json of Hugging Face: another name of --initial-model.")
+    private String model;
+
     @Option(names = "--json", description = "Print JSON; its keys carry the units.")
     private boolean json;
 
@@ -44,6 +50,9 @@ final class PlanCommand implements Callable<Integer> {
     public Integer call() {
         CausalLM estimator = new CausalLM();
         ParamOptions.apply(command.commandLine().getParseResult(), estimator);
+        if (model != null) {
+            estimator.setInitialModel(model);
+        }
         SparkConf conf = new SparkConf();
         Explanation plan = Explanation.of(
                 estimator, vocabularySize, conf, SparkHadoopUtil.get().newConfiguration(conf));

@@ -26,14 +26,20 @@ public record Explanation(PlanReport report, OptionalLong deviceBytes, String mi
      */
     public static Explanation of(CausalLM params, Integer vocabularySize, SparkConf conf, Configuration configuration) {
         FitSettings settings = new FitSettings(params, conf, configuration);
-        int size = vocabularySize != null
-                ? vocabularySize
-                : Tokenizing.known(params, configuration)
-                        .orElseThrow(() -> new IllegalArgumentException("the tokenizer " + params.getTokenizer()
-                                + " takes its vocabulary from the text: give vocabularySize"))
-                        .vocabularySize();
+        int size = vocabularySize != null ? vocabularySize : vocabularySize(params, configuration);
         TrainingConfig config = settings.check(OptionalInt.of(size));
         return new LayoutPlanner(settings, settings.model(size), config).explain();
+    }
+
+    /** Of the tokenizer; the least of all where an initial model brings its own. */
+    private static int vocabularySize(CausalLM params, Configuration configuration) {
+        if (!params.getInitialModel().isEmpty() && !params.isSet(params.tokenizer())) {
+            return 1;
+        }
+        return Tokenizing.known(params, configuration)
+                .orElseThrow(() -> new IllegalArgumentException("the tokenizer " + params.getTokenizer()
+                        + " takes its vocabulary from the text: give vocabularySize"))
+                .vocabularySize();
     }
 
     /** The plan as text; last whether it fits, if there is a limit. */
