@@ -119,6 +119,10 @@ class CommandLineTest {
         assertEquals(0, run("export", "--model", model, "--output", exported).status());
         assertTrue(Files.exists(Path.of(exported, "config.json")));
 
+        Outcome plan = run("plan", "--model", exported, "--sequence-length", "8");
+        assertEquals(0, plan.status(), plan.err());
+        assertTrue(plan.out().contains("1 blocks of width"), plan.out());
+
         String[] continuation = {"--prompt", "the quick ", "--max-new-tokens", "12", "--temperature", "0"};
         Outcome saved = run(concat(new String[] {"generate", "--model", model}, continuation));
         Outcome copied = run(concat(new String[] {"generate", "--model", exported}, continuation));
