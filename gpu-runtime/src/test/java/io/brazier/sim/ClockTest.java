@@ -112,7 +112,7 @@ class ClockTest {
     }
 
     /** Forward takes 1 / numChunks seconds, backward twice that, messages nothing. */
-    private static List<List<Task>> stages(Schedule schedule, int numStages, int numMicroBatches, int numChunks) {
+    static List<List<Task>> stages(Schedule schedule, int numStages, int numMicroBatches, int numChunks) {
         List<List<Task>> stages = new ArrayList<>();
         for (int stage = 0; stage < numStages; stage++) {
             List<Task> tasks = new ArrayList<>();

@@ -14,7 +14,6 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.TensorType;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.DoubleSupplier;
@@ -28,6 +27,7 @@ final class Calibration {
     private static final int TILE_COLUMNS = 64;
     /** As large as activations of the cases, and larger than the caches that cores have of their own. */
     private static final int STREAM_BYTES = 8 << 20;
+
     private static final int VECTOR_COUNT = 1 << 16;
     private static final int SUM_BYTES = 32 << 20;
 

@@ -163,7 +163,8 @@ public final class PredictionBench {
                 "`bin/bench prediction --steps " + numSteps + "`, "
                         + Runtime.getRuntime().availableProcessors()
                         + " virtual cores, load average before the run "
-                        + String.format(Locale.ROOT, "%.1f", LOAD_BEFORE) + "; ranks are threads with one thread of kernels each. The hardware file is"
+                        + String.format(Locale.ROOT, "%.1f", LOAD_BEFORE)
+                        + "; ranks are threads with one thread of kernels each. The hardware file is"
                         + " measured first, with both ranks at work, and by no training step. Measured is the fastest step.",
                 ""));
         text.addAll(table);
