@@ -25,13 +25,24 @@ final class RandomLayouts {
 
     private final Random random;
 
-    private RandomLayouts(long seed) {
+    private final boolean experts;
+
+    private RandomLayouts(long seed, boolean experts) {
         random = new Random(seed);
+        this.experts = experts;
     }
 
-    /** Cases of the seeds 0 to count - 1. */
+    /** Cases of dense models, of the seeds 0 to count - 1. */
     static Stream<LayoutCase> first(int count, int maxRanks, int numSteps) {
-        return LongStream.range(0, count).mapToObj(seed -> new RandomLayouts(seed).draw(maxRanks, numSteps));
+        return LongStream.range(0, count).mapToObj(seed -> new RandomLayouts(seed, false).draw(maxRanks, numSteps));
+    }
+
+    /**
+     * Cases of mixtures of experts that drop no token. Tokens go to two: the gate of a single one is 1, its gradient rounding noise,
+     * which AdamW blows up until tokens go elsewhere.
+     */
+    static Stream<LayoutCase> withExperts(int count, int maxRanks, int numSteps) {
+        return LongStream.range(0, count).mapToObj(seed -> new RandomLayouts(seed, true).draw(maxRanks, numSteps));
     }
 
     private LayoutCase draw(int maxRanks, int numSteps) {
@@ -54,9 +65,9 @@ final class RandomLayouts {
         int sequenceLength = Math.max(2, unit * (1 + random.nextInt(3)));
         int batchSize = mesh.dp() * mesh.ep() * numMicroBatches * (1 + random.nextInt(2));
         int minLayers = Math.max(1, mesh.pp() * chunks - 2);
-        ModelConfig model = random.nextBoolean()
-                ? gpt(mesh.tp(), minLayers, sequenceLength)
-                : llama(mesh.tp(), minLayers, sequenceLength);
+        ModelConfig model = experts || random.nextBoolean()
+                ? llama(mesh, minLayers, sequenceLength)
+                : gpt(mesh.tp(), minLayers, sequenceLength);
         double dropout = random.nextBoolean() ? 0 : 0.15;
         return new LayoutCase(new Ranks(model, batchSize, sequenceLength, dropout, numSteps), layout, numMicroBatches);
     }
@@ -65,9 +76,10 @@ final class RandomLayouts {
         while (true) {
             int[] sizes =
                     random.ints(4, 0, AXIS_SIZES.size()).map(AXIS_SIZES::get).toArray();
-            int world = Arrays.stream(sizes).reduce(1, (a, b) -> a * b);
+            int ep = experts ? 1 + random.nextInt(3) : 1;
+            int world = Arrays.stream(sizes).reduce(ep, (a, b) -> a * b);
             if (world > 1 && world <= maxRanks) {
-                return new Mesh(sizes[0], sizes[1], sizes[2], 1, sizes[3]);
+                return new Mesh(sizes[0], sizes[1], sizes[2], ep, sizes[3]);
             }
         }
     }
@@ -87,7 +99,8 @@ final class RandomLayouts {
                 random.nextBoolean() ? Set.of() : Set.of(Variant.UNTIED_HEAD));
     }
 
-    private LlamaConfig llama(int tp, int minLayers, int sequenceLength) {
+    private LlamaConfig llama(Mesh mesh, int minLayers, int sequenceLength) {
+        int tp = mesh.tp();
         int groups = tp * (1 + random.nextInt(2));
         return new LlamaConfig(
                 vocabulary(tp),
@@ -102,7 +115,7 @@ final class RandomLayouts {
                 one(List.of(500.0, 10000.0)),
                 RotaryScaling.NONE,
                 random.nextBoolean(),
-                Experts.NONE);
+                experts ? new Experts(mesh.ep() * (2 + random.nextInt(2)), 2, 0, 0) : Experts.NONE);
     }
 
     /** A size that leaves every rank a token, seldom as many as the others. */

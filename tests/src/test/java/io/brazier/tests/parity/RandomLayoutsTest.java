@@ -10,7 +10,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Layouts nobody thought of learn what one rank learns. */
 class RandomLayoutsTest {
     static Stream<LayoutCase> cases() {
-        return RandomLayouts.first(40, 8, 3);
+        return Stream.concat(RandomLayouts.first(40, 8, 3), RandomLayouts.withExperts(20, 8, 3));
     }
 
     @ParameterizedTest
