@@ -3,10 +3,11 @@ package io.brazier.spark.ml;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.brazier.checkpoint.Json;
 import io.brazier.explain.PlanReport;
+import io.brazier.nn.ModelConfig;
 import io.brazier.train.TrainingConfig;
 import java.nio.charset.StandardCharsets;
-import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.function.Supplier;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkConf;
 
@@ -19,23 +20,21 @@ import org.apache.spark.SparkConf;
 public record Explanation(PlanReport report, OptionalLong deviceBytes, String misfit) {
 
     /**
-     * Plans without a cluster.
+     * Plans without a cluster. Of an initial model its config.json is enough.
      *
-     * @param vocabularySize tokens of the vocabulary; null for those of the tokenizer
+     * @param vocabularySize tokens of the vocabulary; null for those of the initial model or else of the tokenizer
      * @throws IllegalArgumentException naming every violation of the params
      */
     public static Explanation of(CausalLM params, Integer vocabularySize, SparkConf conf, Configuration configuration) {
         FitSettings settings = new FitSettings(params, conf, configuration);
-        int size = vocabularySize != null ? vocabularySize : vocabularySize(params, configuration);
-        TrainingConfig config = settings.check(OptionalInt.of(size));
-        return new LayoutPlanner(settings, settings.model(size), config).explain();
+        Supplier<ModelConfig> maker = () -> params.getInitialModel().isEmpty()
+                ? settings.model(vocabularySize != null ? vocabularySize : ofTokenizer(params, configuration))
+                : Simulation.of(params, params.getInitialModel(), configuration).model();
+        TrainingConfig config = settings.check(maker);
+        return new LayoutPlanner(settings, maker.get(), config).explain();
     }
 
-    /** Of the tokenizer; the least of all where an initial model brings its own. */
-    private static int vocabularySize(CausalLM params, Configuration configuration) {
-        if (!params.getInitialModel().isEmpty() && !params.isSet(params.tokenizer())) {
-            return 1;
-        }
+    private static int ofTokenizer(CausalLM params, Configuration configuration) {
         return Tokenizing.known(params, configuration)
                 .orElseThrow(() -> new IllegalArgumentException("the tokenizer " + params.getTokenizer()
                         + " takes its vocabulary from the text: give vocabularySize"))

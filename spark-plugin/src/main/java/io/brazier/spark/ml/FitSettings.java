@@ -24,11 +24,16 @@ record FitSettings(CausalLM params, SparkConf conf, Configuration configuration)
      * @param vocabularySize empty where only the text tells
      */
     TrainingConfig check(OptionalInt vocabularySize) {
-        List<String> violations = new ArrayList<>();
-        TrainingConfig config = gather(violations, this::config);
         // An initial model has a vocabulary of its own, which must hold the text's.
         int unknown = params.getInitialModel().isEmpty() ? LARGE_VOCABULARY : 2;
-        ModelConfig model = gather(violations, () -> model(vocabularySize.orElse(unknown)));
+        return check(() -> model(vocabularySize.orElse(unknown)));
+    }
+
+    /** The same for a model that may be refused, too. */
+    TrainingConfig check(Supplier<ModelConfig> maker) {
+        List<String> violations = new ArrayList<>();
+        TrainingConfig config = gather(violations, this::config);
+        ModelConfig model = gather(violations, maker);
         checkLayout(model, violations);
         gather(violations, () -> LayoutSettings.deviceBytes(params, conf));
         if (params.getMaxPositions() > 0 && params.getMaxPositions() < params.getSequenceLength()) {

@@ -119,7 +119,9 @@ class CommandLineTest {
         assertEquals(0, run("export", "--model", model, "--output", exported).status());
         assertTrue(Files.exists(Path.of(exported, "config.json")));
 
-        Outcome plan = run("plan", "--model", exported, "--sequence-length", "8");
+        Path config = Files.createDirectory(directory.resolve("sizes")).resolve("config.json");
+        Files.copy(Path.of(exported, "config.json"), config);
+        Outcome plan = run("plan", "--model", config.getParent().toString(), "--sequence-length", "8");
         assertEquals(0, plan.status(), plan.err());
         assertTrue(plan.out().contains("1 blocks of width"), plan.out());
 
