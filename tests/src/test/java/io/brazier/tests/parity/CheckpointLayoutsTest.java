@@ -10,6 +10,7 @@ import io.brazier.nn.LlamaConfig.Experts;
 import io.brazier.nn.ModelConfig;
 import io.brazier.pipeline.Schedule;
 import io.brazier.plan.Layout;
+import io.brazier.plan.Layout.Precision;
 import io.brazier.program.RotaryScaling;
 import io.brazier.tensor.Mesh;
 import io.brazier.tests.parity.CheckpointedRun.Outcome;
@@ -157,6 +158,22 @@ class CheckpointLayoutsTest {
             before = before == null ? after : before;
             resume = new Resume.From(other.resolve("layout-0/step-00000003").toString());
         }
+    }
+
+    /** What moves are the f32 masters: weights in products are rounded from them again. */
+    @Test
+    void mastersMove() {
+        Layout sharded = Layout.dataParallel(2).withZeroStage(1).withPrecision(Precision.BF16);
+        Layout tensor = Name.TP2_SP.layout.withPrecision(Precision.BF16);
+        Outcome before = CheckpointedRun.train(GPT, sharded, other.toString(), new Resume.Auto());
+        Resume resume = new Resume.From(other.resolve("step-00000003").toString());
+        Outcome same = CheckpointedRun.train(GPT, sharded, other.resolve("same").toString(), resume);
+        assertEquals(before.losses().subList(3, CheckpointedRun.NUM_STEPS), same.losses());
+        assertSame(before.at("saved 6"), same.at("saved 6"));
+        Outcome after =
+                CheckpointedRun.train(GPT, tensor, other.resolve("other").toString(), resume);
+        assertSame(before.at("saved 3"), after.at("begins 3"));
+        assertSame(after.at("end").whole("WEIGHT"), after.lent());
     }
 
     /** Only the last rank reads what is damaged, but all go back, and nothing of what is damaged was used. */
