@@ -105,7 +105,7 @@ public final class PlannedTrainingEngine implements TrainingEngine {
             targets[x] = IntBuffer.allocate(count);
             feed.fill(x, tokens[x], targets[x]);
         }
-        double partialLoss = 0;
+        double[] partial = new double[3];
         StepOutcome outcome = null;
         for (RankPlan.Step entry : loaded.plan().schedule()) {
             String segment = entry instanceof RankPlan.Launch launch ? launch.segment() : "";
@@ -113,12 +113,13 @@ public final class PlannedTrainingEngine implements TrainingEngine {
                 RankPlan.Launch launch = (RankPlan.Launch) entry;
                 feed(launch, step, tokens[launch.microBatch()], targets[launch.microBatch()]);
                 loaded.run(entry);
-                if (training.feeds().get(segment).containsKey("targets")) {
-                    partialLoss += loaded.read(training.named().get("loss"), 0, Float.BYTES)
-                            .getFloat();
-                }
+                boolean last = training.feeds().get(segment).containsKey("targets");
+                String suffix = segment.substring(TrainingPlan.FORWARD.length());
+                partial[0] += last ? read("loss") : 0;
+                partial[1] += read(TrainingPlan.BALANCE_LOSS + suffix);
+                partial[2] += read(TrainingPlan.DROPPED_TOKENS + suffix);
             } else if (segment.equals(TrainingPlan.NORM)) {
-                outcome = norm((float) partialLoss);
+                outcome = norm(partial);
             } else if (segment.equals(TrainingPlan.UPDATE)) {
                 if (!outcome.updated()) {
                     break;
@@ -159,14 +160,27 @@ public final class PlannedTrainingEngine implements TrainingEngine {
         return columns.flip();
     }
 
-    private StepOutcome norm(float partialLoss) {
+    /** A number that forward left, 0 where it leaves none. */
+    private double read(String name) {
+        Slice slice = training.named().get(name);
+        return slice == null ? 0 : loaded.read(slice, 0, Float.BYTES).getFloat();
+    }
+
+    private StepOutcome norm(double[] partial) {
         Slice stepLoss = training.named().get("step loss");
-        loaded.write(stepLoss, 0, Float.BYTES, b -> b.putFloat(partialLoss));
+        loaded.write(stepLoss, 0, 3 * Float.BYTES, b -> {
+            for (double part : partial) {
+                b.putFloat((float) part);
+            }
+        });
         loaded.run(TrainingPlan.NORM, 0);
-        double loss = loaded.read(stepLoss, 0, Float.BYTES).getFloat();
+        ByteBuffer sums = loaded.read(stepLoss, 0, 3 * Float.BYTES);
+        double loss = sums.getFloat();
+        double balanceLoss = sums.getFloat();
+        long dropped = Math.round(sums.getFloat());
         double norm = Math.sqrt(loaded.read(training.named().get("squared norm"), 0, Double.BYTES)
                 .getDouble());
-        return new StepOutcome(loss, norm, Double.isFinite(loss) && Double.isFinite(norm));
+        return new StepOutcome(loss, norm, Double.isFinite(loss) && Double.isFinite(norm), balanceLoss, dropped);
     }
 
     private void writeRng(Slice slice, long step, int microBatch) {

@@ -23,8 +23,14 @@ public interface TrainingEngine extends AutoCloseable {
      * @param loss mean cross-entropy of the global batch, nats per token
      * @param gradientNorm global L2 norm before clipping
      * @param updated false when loss or gradient was not finite; the weights are then untouched
+     * @param balanceLoss what spreads tokens over experts adds to the loss, in backward alone
+     * @param droppedTokens assignments of tokens for which experts had no slot
      */
-    record StepOutcome(double loss, double gradientNorm, boolean updated) {}
+    record StepOutcome(double loss, double gradientNorm, boolean updated, double balanceLoss, long droppedTokens) {
+        public StepOutcome(double loss, double gradientNorm, boolean updated) {
+            this(loss, gradientNorm, updated, 0, 0);
+        }
+    }
 
     /** What is kept of a parameter between steps; gradients are those of the last step, summed over ranks, before clipping. */
     enum State {

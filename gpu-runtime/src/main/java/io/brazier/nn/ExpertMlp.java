@@ -1,8 +1,10 @@
 package io.brazier.nn;
 
 import io.brazier.program.BatchedMatMul;
+import io.brazier.program.Collective.AllReduce;
 import io.brazier.program.Collective.AllToAll;
 import io.brazier.program.Elementwise.Function;
+import io.brazier.program.Elementwise.Share;
 import io.brazier.program.Experts.Combine;
 import io.brazier.program.Experts.Dispatch;
 import io.brazier.program.Gated;
@@ -12,6 +14,7 @@ import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Routing.AssignSlots;
 import io.brazier.program.Routing.Gates;
+import io.brazier.program.Routing.LoadBalance;
 import io.brazier.program.Routing.Softmax;
 import io.brazier.program.Routing.TopK;
 import io.brazier.program.Value;
@@ -68,9 +71,7 @@ final class ExpertMlp {
         long capacity = capacity(columns.type().shape().rows());
         List<Value> assigned = p.applyAll(p.path(), new AssignSlots(count, capacity), chosen.get(1));
         Value slots = assigned.get(0);
-        if (config.experts().balanceCoefficient() > 0) {
-            m.balance(config.experts().balanceCoefficient(), topK.k(), probabilities, assigned.get(1));
-        }
+        account(m, probabilities, assigned);
         Value buffer = p.apply(new Dispatch(count, capacity, Operand.ABSENT), columns, slots);
         p.enter("experts");
         Value hidden = product(m, "gate_up_proj", exchange(m, buffer, 1, 0));
@@ -80,6 +81,32 @@ final class ExpertMlp {
         y = p.apply(new Combine(Operand.PRESENT), y, slots, chosen.get(0));
         p.leave();
         return y;
+    }
+
+    /** The loss that spreads tokens evenly, over the micro-batch of all ranks, and the count of what found no slot. */
+    private void account(ModelBuilder m, Value probabilities, List<Value> assigned) {
+        double share = m.setting().balanceShare();
+        LlamaConfig.Experts e = config.experts();
+        if (share > 0 && e.balanceCoefficient() > 0) {
+            Group data = m.view().mesh().group(Axis.DP, Axis.CP, Axis.EP);
+            Value counts =
+                    data.isEmpty() ? assigned.get(1) : m.program().apply(new AllReduce(data, 1), assigned.get(1));
+            long numTokens =
+                    probabilities.type().shape().rows() * m.view().mesh().size(data);
+            LoadBalance loss = new LoadBalance(share * e.balanceCoefficient(), e.perToken(), numTokens);
+            m.addBalanceLoss(once(m, m.program().apply(loss, probabilities, counts)));
+        }
+        if (share > 0 && e.capacityFactor() > 0) {
+            m.addDroppedTokens(once(m, assigned.get(2)));
+        }
+    }
+
+    /** All tp ranks compute the same, which counts once. */
+    private static Value once(ModelBuilder m, Value x) {
+        Group tensor = m.view().tensor();
+        return tensor.isEmpty()
+                ? x
+                : m.program().apply(new Share(tensor, m.view().size(Axis.TP)), x);
     }
 
     /** Slots of an expert for a rank's tokens: capacityFactor times an even share, or one for each token. */

@@ -13,7 +13,6 @@ import io.brazier.program.Loss.RowLogSumExp;
 import io.brazier.program.Loss.ShardedCrossEntropy;
 import io.brazier.program.ProgramBuilder;
 import io.brazier.program.Ring.RingAttention;
-import io.brazier.program.Routing.LoadBalance;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
@@ -23,7 +22,6 @@ import io.brazier.tensor.Placement;
 import io.brazier.tensor.Range;
 import io.brazier.tensor.Shape;
 import io.brazier.tensor.TensorType;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -49,8 +47,20 @@ public final class ModelBuilder {
      *
      * @param sequenceLength T of whole sequences
      * @param dropout rate of every {@link #dropout}
+     * @param balanceShare weight of this micro-batch in the step's balance loss of experts; 0 leaves that out
      */
-    public record Setting(Mode mode, RankView view, Weights weights, int rows, int sequenceLength, double dropout) {}
+    public record Setting(
+            Mode mode,
+            RankView view,
+            Weights weights,
+            int rows,
+            int sequenceLength,
+            double dropout,
+            double balanceShare) {
+        public Setting(Mode mode, RankView view, Weights weights, int rows, int sequenceLength, double dropout) {
+            this(mode, view, weights, rows, sequenceLength, dropout, 0);
+        }
+    }
 
     private final ProgramBuilder program;
     private final Setting setting;
@@ -58,12 +68,10 @@ public final class ModelBuilder {
     private final Map<String, Value> inputs = new LinkedHashMap<>();
     private final Map<String, Value> weights = new LinkedHashMap<>();
     private final Map<String, Value> gathered = new HashMap<>();
+    private Value balanceLoss;
+    private Value droppedTokens;
     private int piece;
-    private final List<Routed> routed = new ArrayList<>();
     private Value rng;
-
-    /** A router's choice of k experts for each token. */
-    private record Routed(double coefficient, int k, Value probabilities, Value counts) {}
 
     public ModelBuilder(String name, Setting setting, List<Unit> units) {
         this.program = new ProgramBuilder(name);
@@ -263,32 +271,24 @@ public final class ModelBuilder {
         return loss;
     }
 
-    /**
-     * Asks for a loss that spreads tokens evenly over experts (arXiv:2101.03961, sec. 2.2).
-     *
-     * @param counts choices of each expert by this rank's tokens
-     */
-    public void balance(double coefficient, int k, Value probabilities, Value counts) {
-        routed.add(new Routed(coefficient, k, probabilities, counts));
+    /** Adds to what backward minimises beside the cross-entropy: a partial sum over all axes on which data differs, and tp. */
+    public void addBalanceLoss(Value loss) {
+        balanceLoss = balanceLoss == null ? loss : program.apply(new Elementwise.Add(), balanceLoss, loss);
     }
 
-    /** The losses asked for by {@link #balance}, over the tokens of all ranks: partial sums, as {@link #loss} is. */
-    public List<Value> balanceLosses(double scale) {
-        Group data = view().mesh().group(Axis.DP, Axis.CP, Axis.EP);
-        List<Value> losses = new ArrayList<>();
-        program.enter("balance");
-        for (Routed r : routed) {
-            Value counts = data.isEmpty() ? r.counts() : program.apply(new AllReduce(data, 1), r.counts());
-            long numTokens =
-                    r.probabilities().type().shape().rows() * view().mesh().size(data);
-            Value loss = program.apply(
-                    new LoadBalance(scale * r.coefficient(), r.k(), numTokens), r.probabilities(), counts);
-            Group tensor = view().tensor();
-            losses.add(
-                    tensor.isEmpty() ? loss : program.apply(new Elementwise.Share(tensor, view().size(Axis.TP)), loss));
-        }
-        program.leave();
-        return losses;
+    /** Adds to the count of assignments for which experts had no slot, a partial sum like a loss. */
+    public void addDroppedTokens(Value count) {
+        droppedTokens = droppedTokens == null ? count : program.apply(new Elementwise.Add(), droppedTokens, count);
+    }
+
+    /** What was added up, or null. */
+    public Value balanceLoss() {
+        return balanceLoss;
+    }
+
+    /** What was added up, or null. */
+    public Value droppedTokens() {
+        return droppedTokens;
     }
 
     /** Causal attention of whole sequences, around the ring of those who share them (arXiv:2310.01889). */

@@ -103,12 +103,11 @@ final class ChunkPlanner {
         return "backward" + suffix + (first ? "" : ".accumulate") + (reduces(last) ? ".reduce" : "");
     }
 
-    /** Segment of the input gradients of a backward phase that is split. */
+    /** Segments of the input and of the weight gradients of a backward phase that is split. */
     String backwardInput() {
         return "backward" + suffix + ".input";
     }
 
-    /** Segment of the weight gradients of a backward phase that is split. */
     String backwardWeight(boolean first, boolean last) {
         return backward(first, last) + ".weight";
     }
@@ -127,8 +126,8 @@ final class ChunkPlanner {
 
     private boolean reduces(boolean last) {
         int zero = request.layout().zeroStage();
-        boolean now = zero == 2 || zero < 2 && last && !reducesApart();
-        return now && units.stream().anyMatch(u -> !u.unit().group().isEmpty());
+        return (zero == 2 || zero < 2 && last && !reducesApart())
+                && units.stream().anyMatch(u -> !u.unit().group().isEmpty());
     }
 
     /** Place in a slot: tokens, targets, rng, x (received), y (sent), y.gradient, x.gradient; null where there is none. */
@@ -151,11 +150,12 @@ final class ChunkPlanner {
         Value root = program.root();
         bindInputs(bound, true);
         bound.put(root, isLast() ? named.reserve("loss", root.type()) : stash("y", root.type()));
-        program.balanceLosses().forEach(v -> bound.put(v, named.reserve("balance " + v, v.type())));
+        reserve(program.balanceLoss(), TrainingPlan.BALANCE_LOSS + suffix, bound);
+        reserve(program.droppedTokens(), TrainingPlan.DROPPED_TOKENS + suffix, bound);
         ChunkProgram.Pair fresh = program.differentiate(Gradients.FRESH);
         bindGradients(fresh, bound);
         keep(fresh.forward(), fresh.forward().outputs(), bound);
-        segments.put(forward(), memory.place(last(keepingBoundary(fresh)), bound));
+        segments.put(forward(), memory.place(last(program.keepingBoundary(fresh)), bound));
         boolean single = request.numMicroBatches() == 1;
         placeBackward(fresh, splits, true, single, bound);
         if (!single) {
@@ -206,17 +206,6 @@ final class ChunkPlanner {
         }
     }
 
-    /** Forward must not overwrite what it received where backward reads that. */
-    private Program keepingBoundary(ChunkProgram.Pair pair) {
-        Program forward = pair.forward();
-        if (isFirst() || !pair.backward().inputs().contains(program.boundary())) {
-            return forward;
-        }
-        List<Value> outputs = new ArrayList<>(forward.outputs());
-        outputs.add(program.boundary());
-        return new Program(forward.name(), forward.inputs(), forward.instructions(), outputs);
-    }
-
     /** The passes after which memory is planned. */
     private static Program last(Program program) {
         return Overlap.apply(RingExpansion.expand(program), PREFETCHED_UNITS);
@@ -262,6 +251,12 @@ final class ChunkPlanner {
         return unit.held().get(region).of(elements);
     }
 
+    private void reserve(Value v, String name, Map<Value, Slice> bound) {
+        if (v != null) {
+            bound.put(v, named.reserve(name, v.type()));
+        }
+    }
+
     private Slice stash(String name, TensorType type) {
         return slot.computeIfAbsent(name, n -> memory.reserve(Region.STASH, type.bytes()));
     }
@@ -269,10 +264,6 @@ final class ChunkPlanner {
     private void bindGradients(ChunkProgram.Pair pair, Map<Value, Slice> bound) {
         Autodiff.Result d = pair.derivative();
         Value seed = d.seeds().get(program.root());
-        for (Value loss : program.balanceLosses()) {
-            Value one = d.seeds().get(loss);
-            bound.put(one, named.reserve("loss.gradient", one.type()));
-        }
         if (isLast()) {
             bound.put(seed, named.reserve("loss.gradient", seed.type()));
         } else {
@@ -285,6 +276,7 @@ final class ChunkPlanner {
                     shares ? y : memory.reserve(Region.STASH, seed.type().bytes()));
             bound.put(seed, slot.get("y.gradient"));
         }
+        reserve(d.seeds().get(program.balanceLoss()), "loss.gradient", bound);
         if (!isFirst()) {
             Value gradient = d.gradients().get(program.boundary());
             bound.put(gradient, stash("x.gradient", gradient.type()));

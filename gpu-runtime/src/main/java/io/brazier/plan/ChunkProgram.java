@@ -21,7 +21,9 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** The program of one virtual stage and its derivative in the layout's precision, without places. */
 final class ChunkProgram {
@@ -35,7 +37,6 @@ final class ChunkProgram {
     private final ModelBuilder model;
     private final Program wide;
     private final Value root;
-    private final List<Value> balanceLosses;
     private final Optional<MixedPrecision> narrow;
 
     /**
@@ -43,7 +44,7 @@ final class ChunkProgram {
      *
      * @param pieces of the model that the stage holds
      * @param scale of the loss
-     * @param balanceScale of the losses that balance experts; 0 leaves them out
+     * @param balanceShare of the loss that balances experts
      */
     ChunkProgram(
             String name,
@@ -52,7 +53,7 @@ final class ChunkProgram {
             List<PlacedUnit> units,
             double dropout,
             double scale,
-            double balanceScale) {
+            double balanceShare) {
         this.request = request;
         this.units = units;
         this.isFirst = pieces.contains(0);
@@ -63,7 +64,8 @@ final class ChunkProgram {
                 sharded ? Weights.SHARDED : Weights.WHOLE,
                 request.microBatchSize(),
                 request.sequenceLength(),
-                dropout);
+                dropout,
+                balanceShare);
         List<Unit> held = units.stream().map(PlacedUnit::unit).toList();
         model = new ModelBuilder(name, setting, held);
         Model network = request.model();
@@ -85,8 +87,10 @@ final class ChunkProgram {
                     .ifPresent(scope -> scopes.put(i.outputs().get(0), scope)));
         }
         root = x;
-        balanceLosses = balanceScale == 0 ? List.of() : model.balanceLosses(balanceScale);
-        wide = model.program().build(wideRoots());
+        wide = model.program()
+                .build(Stream.of(root, model.balanceLoss(), model.droppedTokens())
+                        .filter(Objects::nonNull)
+                        .toList());
         narrow = request.layout().precision() == Layout.Precision.BF16
                 ? Optional.of(MixedPrecision.of(wide))
                 : Optional.empty();
@@ -99,17 +103,6 @@ final class ChunkProgram {
         return narrow.map(MixedPrecision::forward).orElse(wide);
     }
 
-    private List<Value> wideRoots() {
-        List<Value> roots = new ArrayList<>(List.of(root));
-        roots.addAll(balanceLosses);
-        return roots;
-    }
-
-    /** Losses of this stage's blocks, beside the root. */
-    List<Value> balanceLosses() {
-        return balanceLosses.stream().map(this::narrow).toList();
-    }
-
     /** The value of a program in f32 as it is in the chosen precision. */
     private Value narrow(Value v) {
         return v == null ? null : narrow.map(n -> n.value(v)).orElse(v);
@@ -118,6 +111,16 @@ final class ChunkProgram {
     /** The loss, or the hidden states that the next stage takes. */
     Value root() {
         return narrow(root);
+    }
+
+    /** This chunk's part of the balance loss, or null. */
+    Value balanceLoss() {
+        return narrow(model.balanceLoss());
+    }
+
+    /** This chunk's count of assignments that found no slot, or null. */
+    Value droppedTokens() {
+        return narrow(model.droppedTokens());
     }
 
     /** The hidden states received, or null on the first stage. */
@@ -166,12 +169,28 @@ final class ChunkProgram {
         if (!isFirst) {
             fresh.add(model.inputs().get(BOUNDARY));
         }
-        Autodiff.Result inFloats = Autodiff.differentiate(wide, wideRoots(), accumulated, fresh, mode);
+        Autodiff.Result inFloats = Autodiff.differentiate(
+                wide,
+                model.balanceLoss() == null ? List.of(root) : List.of(root, model.balanceLoss()),
+                accumulated,
+                fresh,
+                mode);
         Autodiff.Result derivative = narrow.map(n -> n.derivative(inFloats)).orElse(inFloats);
         Map<Instruction, String> known = narrowScopes();
         Recompute.Result kept =
                 Recompute.apply(forward(), derivative.backward(), i -> Optional.ofNullable(known.get(i)));
         return new Pair(kept.forward(), kept.backward(), derivative);
+    }
+
+    /** Forward must not overwrite what it received where backward reads that. */
+    Program keepingBoundary(Pair pair) {
+        Program forward = pair.forward();
+        if (isFirst || !pair.backward().inputs().contains(boundary())) {
+            return forward;
+        }
+        List<Value> outputs = new ArrayList<>(forward.outputs());
+        outputs.add(boundary());
+        return new Program(forward.name(), forward.inputs(), forward.instructions(), outputs);
     }
 
     /** Scopes of the instructions; a cast belongs to what it was made for, which follows. */

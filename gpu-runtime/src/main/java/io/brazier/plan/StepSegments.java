@@ -15,6 +15,7 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Placement;
 import io.brazier.tensor.Range;
+import io.brazier.tensor.Shape;
 import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -99,12 +100,13 @@ final class StepSegments {
         return p.apply(new AllReduce(group, 1), gradient);
     }
 
-    /** Squared norm and loss, each one sum over all ranks. */
+    /** Squared norm, and losses with the count of dropped tokens, each one sum over all ranks. */
     private void norm() {
         ProgramBuilder p = new ProgramBuilder(TrainingPlan.NORM);
         Map<Value, Slice> bound = new HashMap<>();
         Group all = view.mesh().group(Axis.values());
-        Value loss = p.input("stepLoss", partial(all));
+        TensorType one = partial(all);
+        Value loss = p.input("stepLoss", new TensorType(one.dtype(), Shape.of(3), one.placements()));
         bound.put(loss, named.reserve("step loss", loss.type()));
         Value sum = null;
         for (PlacedUnit unit : units) {

@@ -7,8 +7,6 @@ import io.brazier.pipeline.Slots;
 import io.brazier.plan.RankPlan.Step;
 import io.brazier.program.Instruction;
 import io.brazier.tensor.Axis;
-import io.brazier.tensor.DType;
-import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -27,7 +25,7 @@ import java.util.stream.IntStream;
  * @param feeds by forward segment what the host writes and reads in a slot: tokens and targets i32 [B, T'], rng i64 [3] {seed, step,
  *     first row}
  * @param named what the host writes and reads by name: positions and sequence positions i32, loss.gradient f32 [1] (must hold 1),
- *     loss f32 [1] (this rank's part of the mean over the global batch), step loss f32 [1] and squared norm f64 [1] (reduced by
+ *     loss f32 [1] (this rank's part of the mean over the global batch), step loss f32 [3] (loss, balance loss, dropped tokens) and squared norm f64 [1] (reduced by
  *     norm), scalars f32 [7] of the update, evaluation tokens, targets and loss
  * @param evaluation what evaluates one micro-batch
  */
@@ -45,6 +43,11 @@ public record TrainingPlan(
     public static final String UPDATE = "update";
     public static final String PUBLISH = "publish";
     public static final String EVALUATE = "evaluate";
+
+    /** Names, before the chunk's suffix, of what a forward segment leaves beside the loss where there are experts. */
+    public static final String BALANCE_LOSS = "balance loss";
+
+    public static final String DROPPED_TOKENS = "dropped tokens";
 
     /**
      * Makes the plan.
@@ -94,7 +97,6 @@ public record TrainingPlan(
         }
         new StepSegments(request, units, memory, named, segments).plan();
         chunks.forEach(chunk -> chunk.planEvaluation(segments));
-        named.reserve("step loss", TensorType.of(DType.F32, 1));
         List<Step> schedule = new StepList(actions, chunks, inboxes, numStages).steps();
         Map<String, Map<String, Slice>> feeds = new LinkedHashMap<>();
         chunks.forEach(chunk -> feeds.put(chunk.forward(), chunk.feeds()));

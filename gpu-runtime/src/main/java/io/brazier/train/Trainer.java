@@ -134,7 +134,9 @@ public final class Trainer {
                 numTokens,
                 (System.nanoTime() - begin) * 1e-9,
                 numTokens * run.model().trainingFlopsPerToken(config.sequenceLength()),
-                run.engine().memoryBytes());
+                run.engine().memoryBytes(),
+                outcome.balanceLoss(),
+                outcome.droppedTokens());
         steps.add(report);
         run.listener().onStep(report);
     }

@@ -75,9 +75,15 @@ final class DriverLink implements TrainingListener {
         driver.send(new Object[] {
             STEP,
             generation,
-            new long[] {report.step(), report.numSteps(), report.tokens(), report.memoryBytes()},
+            new long[] {report.step(), report.numSteps(), report.tokens(), report.memoryBytes(), report.droppedTokens()
+            },
             new double[] {
-                report.loss(), report.gradientNorm(), report.learningRate(), report.seconds(), report.modelFlops()
+                report.loss(),
+                report.gradientNorm(),
+                report.learningRate(),
+                report.seconds(),
+                report.modelFlops(),
+                report.balanceLoss()
             }
         });
     }

@@ -163,7 +163,7 @@ final class JobChannel implements ThreadSafeRpcEndpoint, AutoCloseable {
                 lastStep = counts[0];
                 listener.onStep(new StepReport(
                         counts[0], counts[1], values[0], values[1], values[2], counts[2], values[3], values[4],
-                        counts[3]));
+                        counts[3], values[5], counts[4]));
             }
             case DriverLink.EVALUATION -> listener.onEvaluation(
                     new EvaluationReport((Long) message[2], (Double) message[3], (Long) message[4]));

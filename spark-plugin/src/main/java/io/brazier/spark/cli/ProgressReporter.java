@@ -77,6 +77,10 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
         values.put("learningRate", report.learningRate());
         values.put("tokensPerSecond", report.tokensPerSecond());
         values.put("modelFlopsUtilization", utilization(report));
+        if (report.balanceLoss() > 0 || report.droppedTokens() > 0) {
+            values.put("experts/balanceLoss", report.balanceLoss());
+            values.put("experts/droppedTokens", (double) report.droppedTokens());
+        }
         record(report.step(), values);
     }
 
@@ -131,16 +135,17 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
 
     private String line(StepReport report) {
         return String.format(
-                Locale.ROOT,
-                "step %d/%d loss %.4f gradientNorm %.3f learningRate %.2e tokensPerSecond %.0f memory %.0f MiB mfu %.2f",
-                report.step(),
-                report.numSteps(),
-                report.loss(),
-                report.gradientNorm(),
-                report.learningRate(),
-                report.tokensPerSecond(),
-                report.memoryBytes() / 1048576.0,
-                utilization(report));
+                        Locale.ROOT,
+                        "step %d/%d loss %.4f gradientNorm %.3f learningRate %.2e tokensPerSecond %.0f memory %.0f MiB mfu %.2f",
+                        report.step(),
+                        report.numSteps(),
+                        report.loss(),
+                        report.gradientNorm(),
+                        report.learningRate(),
+                        report.tokensPerSecond(),
+                        report.memoryBytes() / 1048576.0,
+                        utilization(report))
+                + (report.droppedTokens() > 0 ? " droppedTokens " + report.droppedTokens() : "");
     }
 
     /** Three digits at most, with k or M. */
