@@ -47,8 +47,8 @@ class PlanReportTest {
     @Test
     void dataParallelRanksSendTheirGradientsTwice() {
         for (int dp : new int[] {2, 4}) {
-            // Loss and norm are all else that is summed: an f32 and an f64.
-            double summed = 4 * MODEL.numParameters() + 12;
+            // Losses, dropped tokens and norm are all else that is summed: three f32 and an f64.
+            double summed = 4 * MODEL.numParameters() + 20;
             double sent =
                     report(layout(dp, 1, 1, 1), 2).share(dp - 1).sentBytes().get("dp");
             assertEquals(2 * (dp - 1.0) / dp * summed, sent, 1e-6 * summed);
@@ -79,10 +79,10 @@ class PlanReportTest {
         assertEquals(2, report.share(0).stashes().get(0).numSlots());
         assertEquals(1, report.share(1).stashes().get(0).numSlots());
         double hidden = 4 * 2.0 * 32 * 16 * Float.BYTES;
-        // Forward goes to the second stage, gradients come back; both sum the table that they share, loss and norm.
+        // Forward goes to the second stage, gradients come back; both sum the table that they share, losses and norm.
         double table = 101 * 16 * Float.BYTES;
-        assertEquals(hidden + 12, report.share(0).sentBytes().get("pp"), 1);
-        assertEquals(hidden + 12, report.share(1).sentBytes().get("pp"), 1);
+        assertEquals(hidden + 20, report.share(0).sentBytes().get("pp"), 1);
+        assertEquals(hidden + 20, report.share(1).sentBytes().get("pp"), 1);
         assertEquals(table, report.share(0).sentBytes().get("pp ends"), 64 * Float.BYTES);
         assertTrue(report.timeline().bubble() > 0.05 && report.timeline().bubble() < 0.5);
     }
