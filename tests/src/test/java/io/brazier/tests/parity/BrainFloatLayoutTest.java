@@ -48,7 +48,7 @@ class BrainFloatLayoutTest {
     /** Under tp the parts of row-parallel products round to bf16 before they are summed. */
     private static final double LOSS_TOLERANCE_OF_ROUNDED_SUMS = 2e-3;
 
-    private static final double NORM_TOLERANCE_OF_ROUNDED_SUMS = 2e-2;
+    private static final double NORM_TOLERANCE_OF_ROUNDED_SUMS = 5e-2;
 
     private static final Ranks GPT = new Ranks(
             new GptConfig(61, 20, 3, 4, 24, 96, 1e-5, Function.GELU_TANH, Set.of(Variant.UNTIED_HEAD)),
