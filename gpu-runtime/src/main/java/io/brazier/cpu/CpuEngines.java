@@ -12,6 +12,10 @@ import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.InferencePlan;
 import io.brazier.plan.TrainingPlan;
+import io.brazier.tensor.Mesh;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.util.Arrays;
 
 /** Makes engines on this machine's processor. */
 public final class CpuEngines {
@@ -47,7 +51,56 @@ public final class CpuEngines {
             ModelConfig model, WeightSource weights, int numThreads, int maxBatch, int maxTokens) {
         CpuBackend backend = new CpuBackend(numThreads);
         InferencePlan plan = InferencePlan.make(model.model(), maxBatch, maxTokens, backend::workspaceBytes);
+        LoadedPlan loaded = new LoadedPlan(plan.plan(), backend, Fill.ZERO);
+        return new PlannedInferenceEngine(plan, loaded, model.vocabularySize(), weights, (parts, counts) -> {});
+    }
+
+    /**
+     * A rank of a model that is split over tp and pp. Collective, and so are its engine's methods.
+     *
+     * @param communicator of all ranks of the mesh; its rank is this engine's
+     * @throws IllegalArgumentException naming every reason why the mesh does not fit
+     */
+    public static InferenceEngine inference(
+            ModelConfig model,
+            WeightSource weights,
+            Communicator communicator,
+            Mesh mesh,
+            int numThreads,
+            int maxBatch,
+            int maxTokens) {
+        if (communicator.size() != mesh.worldSize()) {
+            throw new IllegalArgumentException(
+                    mesh + " = " + mesh.worldSize() + " ranks, but there are " + communicator.size());
+        }
+        MeshCommunicators communicators = new MeshCommunicators(communicator);
+        CpuBackend backend = new CpuBackend(numThreads, communicators::of);
+        InferencePlan plan = InferencePlan.make(
+                model.model(), mesh, communicator.rank(), maxBatch, maxTokens, backend::workspaceBytes);
+        communicators.connect(plan.plan());
+        LoadedPlan loaded = new LoadedPlan(plan.plan(), backend, Fill.ZERO);
         return new PlannedInferenceEngine(
-                plan, new LoadedPlan(plan.plan(), backend, Fill.ZERO), model.vocabularySize(), weights);
+                plan, loaded, model.vocabularySize(), weights, (parts, counts) -> gather(communicator, parts, counts));
+    }
+
+    private static void gather(Communicator communicator, float[] parts, long[] counts) {
+        int bytes = Math.multiplyExact(parts.length, Float.BYTES);
+        long address = CpuNative.allocate(bytes);
+        try {
+            FloatBuffer memory = CpuNative.wrap(address, bytes)
+                    .order(ByteOrder.nativeOrder())
+                    .asFloatBuffer();
+            memory.put(0, parts);
+            communicator
+                    .allGather(
+                            address,
+                            Arrays.stream(counts)
+                                    .map(count -> count * Float.BYTES)
+                                    .toArray())
+                    .await();
+            memory.get(0, parts);
+        } finally {
+            CpuNative.free(address, bytes);
+        }
     }
 }

@@ -3,31 +3,51 @@ package io.brazier.exec;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.InferencePlan;
 import io.brazier.plan.Slice;
+import io.brazier.tensor.Range;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.IntBinaryOperator;
 
-/** Runs an {@link InferencePlan} on a back end. */
+/** Runs an {@link InferencePlan} on a back end. Under a mesh all ranks call with equal arguments and get equal results. */
 public final class PlannedInferenceEngine implements InferenceEngine {
+
+    /** Gives what some ranks hold to all. */
+    public interface Gather {
+        /** parts holds countByRank[r] numbers of each rank, back to back; on return those of other ranks are there too. */
+        void gather(float[] parts, long[] countByRank);
+    }
+
     private final InferencePlan inference;
     private final LoadedPlan loaded;
     private final int vocabularySize;
+    private final Gather gather;
     private int[] lengths = {};
 
-    /** Takes ownership of loaded, which must hold inference.plan(). */
-    public PlannedInferenceEngine(InferencePlan inference, LoadedPlan loaded, int vocabularySize, WeightSource source) {
+    /**
+     * Takes ownership of loaded, which must hold inference.plan().
+     *
+     * @param gather among the ranks of the plan's mesh
+     */
+    public PlannedInferenceEngine(
+            InferencePlan inference, LoadedPlan loaded, int vocabularySize, WeightSource source, Gather gather) {
         this.inference = inference;
         this.loaded = loaded;
         this.vocabularySize = vocabularySize;
+        this.gather = gather;
         FloatBuffer chunk = FloatBuffer.allocate(LoadedPlan.maxTransferBytes() / Float.BYTES);
-        inference.weights().forEach((name, slice) -> {
-            for (long offset = 0; offset < slice.bytes(); offset += LoadedPlan.maxTransferBytes()) {
-                int bytes = (int) Math.min(LoadedPlan.maxTransferBytes(), slice.bytes() - offset);
-                chunk.clear().limit(bytes / Float.BYTES);
-                source.read(name, offset / Float.BYTES, chunk);
-                loaded.write(slice, offset, bytes, b -> b.asFloatBuffer().put(chunk.flip()));
-            }
+        inference.shards().forEach((name, shard) -> {
+            Slice slice = inference.weights().get(name);
+            shard.forEachRun(0, shard.shape().numElements(), (global, local, count) -> {
+                for (long done = 0; done < count; done += chunk.capacity()) {
+                    chunk.clear().limit((int) Math.min(chunk.capacity(), count - done));
+                    source.read(name, global + done, chunk);
+                    int bytes = chunk.flip().limit() * Float.BYTES;
+                    loaded.write(slice, (local + done) * Float.BYTES, bytes, b -> b.asFloatBuffer()
+                            .put(chunk));
+                }
+            });
         });
     }
 
@@ -64,11 +84,12 @@ public final class PlannedInferenceEngine implements InferenceEngine {
                     batch,
                     InferencePlan.CHUNK,
                     (r, t) -> r < rows.length && from + t + 1 < rows[r].length ? rows[r][from + t + 1] : -1);
-            loaded.run(InferencePlan.score(batch), 0);
+            run(InferencePlan.score(batch));
+            float[] scores = gather("logLikelihood", rows.length, scoresByRank());
             for (int r = 0; r < rows.length; r++) {
                 int count = Math.min(InferencePlan.CHUNK, result[r].length - start);
                 if (count > 0) {
-                    readFloats("logLikelihood", r * InferencePlan.CHUNK, result[r], start, count);
+                    System.arraycopy(scores, r * InferencePlan.CHUNK, result[r], start, count);
                 }
             }
         }
@@ -82,7 +103,7 @@ public final class PlannedInferenceEngine implements InferenceEngine {
         loaded.bindThread();
         int batch = InferencePlan.batchFor(prompts.length);
         int longest = Arrays.stream(prompts).mapToInt(p -> p.length).max().orElse(0);
-        float[][] logits = new float[prompts.length][vocabularySize];
+        float[][] logits = new float[prompts.length][];
         for (int start = 0; start < longest; start += InferencePlan.CHUNK) {
             int from = start;
             feedChunk(prompts, batch, start);
@@ -91,10 +112,11 @@ public final class PlannedInferenceEngine implements InferenceEngine {
                     batch,
                     1,
                     (r, t) -> r < prompts.length && endsIn(prompts[r], from) ? prompts[r].length - 1 - from : 0);
-            loaded.run(InferencePlan.next(batch, InferencePlan.CHUNK), 0);
+            run(InferencePlan.next(batch, InferencePlan.CHUNK));
+            float[][] next = Arrays.stream(prompts).anyMatch(p -> endsIn(p, from)) ? logits(prompts.length) : null;
             for (int r = 0; r < prompts.length; r++) {
                 if (endsIn(prompts[r], start)) {
-                    readFloats("logits", (long) r * vocabularySize, logits[r], 0, vocabularySize);
+                    logits[r] = next[r];
                 }
             }
         }
@@ -124,10 +146,9 @@ public final class PlannedInferenceEngine implements InferenceEngine {
         writeInts("positions", batch, 1, (r, t) -> r < tokens.length ? lengths[r] : 0);
         writeInts("starts", batch, 1, (r, t) -> r < tokens.length ? lengths[r] : 0);
         writeInts("rows", batch, 1, (r, t) -> 0);
-        loaded.run(InferencePlan.next(batch, 1), 0);
-        float[][] logits = new float[tokens.length][vocabularySize];
+        run(InferencePlan.next(batch, 1));
+        float[][] logits = logits(tokens.length);
         for (int r = 0; r < tokens.length; r++) {
-            readFloats("logits", (long) r * vocabularySize, logits[r], 0, vocabularySize);
             lengths[r]++;
         }
         return logits;
@@ -167,6 +188,46 @@ public final class PlannedInferenceEngine implements InferenceEngine {
         }
     }
 
+    private void run(String segment) {
+        inference.steps().get(segment).forEach(loaded::run);
+    }
+
+    /** Logits [rows][V] of the columns that the last stage's ranks hold. */
+    private float[][] logits(int rows) {
+        long[] widths = inference.logits().stream().mapToLong(Range::total).toArray();
+        float[] parts = gather("logits", rows, widths);
+        float[][] logits = new float[rows][vocabularySize];
+        int at = 0;
+        for (List<Range> columns : inference.logits()) {
+            for (int r = 0; r < rows; r++) {
+                for (Range range : columns) {
+                    System.arraycopy(parts, at, logits[r], (int) range.start(), (int) range.length());
+                    at += (int) range.length();
+                }
+            }
+        }
+        return logits;
+    }
+
+    /** A chunk's scores come from the first rank of the last stage; its peers hold the same. */
+    private long[] scoresByRank() {
+        long[] widths = new long[inference.logits().size()];
+        widths[widths.length - inference.plan().mesh().tp()] = InferencePlan.CHUNK;
+        return widths;
+    }
+
+    private float[] gather(String name, int rows, long[] widthByRank) {
+        int rank = inference.plan().rank();
+        long[] counts = Arrays.stream(widthByRank).map(width -> rows * width).toArray();
+        float[] parts = new float[Math.toIntExact(Arrays.stream(counts).sum())];
+        int first = (int) Arrays.stream(counts).limit(rank).sum();
+        if (counts[rank] > 0) {
+            readFloats(name, parts, first, (int) counts[rank]);
+        }
+        gather.gather(parts, counts);
+        return parts;
+    }
+
     private void writeInts(String input, int batch, int width, IntBinaryOperator value) {
         loaded.write(inference.inputs().get(input), 0, batch * width * Integer.BYTES, b -> {
             for (int r = 0; r < batch; r++) {
@@ -177,12 +238,12 @@ public final class PlannedInferenceEngine implements InferenceEngine {
         });
     }
 
-    private void readFloats(String input, long first, float[] target, int at, int count) {
+    private void readFloats(String input, float[] target, int at, int count) {
         Slice slice = inference.inputs().get(input);
         int perTransfer = LoadedPlan.maxTransferBytes() / Float.BYTES;
         for (int done = 0; done < count; done += perTransfer) {
             int part = Math.min(perTransfer, count - done);
-            ByteBuffer bytes = loaded.read(slice, (first + done) * Float.BYTES, part * Float.BYTES);
+            ByteBuffer bytes = loaded.read(slice, (long) done * Float.BYTES, part * Float.BYTES);
             bytes.asFloatBuffer().get(target, at + done, part);
         }
     }
