@@ -34,7 +34,7 @@ class ArrowsTest {
             Map.entry("text", Set.of("tensor", "checkpoint")));
 
     /** The back ends sit below the loop and beside each other. */
-    private static final Set<String> BACK_ENDS = Set.of("cpu");
+    private static final Set<String> BACK_ENDS = Set.of("cpu", "cuda");
 
     @Test
     void packagesOfTheRuntimeUseOnlyWhatIsBelowThem() {
@@ -45,7 +45,7 @@ class ArrowsTest {
             for (String to : use.getValue()) {
                 boolean allowed = to.equals(from)
                         || from.equals("train")
-                        || BACK_ENDS.contains(from) && !to.equals("train")
+                        || BACK_ENDS.contains(from) && !to.equals("train") && !BACK_ENDS.contains(to)
                         || ALLOWED.getOrDefault(from, Set.of()).contains(to);
                 if (!allowed) {
                     violations.add(path + " uses io.brazier." + to);

@@ -22,6 +22,8 @@ class FatJarTest {
             "ai/djl/",
             "org/bytedeco/dnnl/linux-x86_64/libdnnl.so",
             "org/bytedeco/dnnl/linux-x86_64/libgomp.so",
+            "org/bytedeco/cuda/",
+            "org/bytedeco/javacpp/",
             "native/lib/linux-x86_64/",
             "native/lib/tokenizers.properties",
             "META-INF/");
@@ -56,6 +58,9 @@ class FatJarTest {
                 "io/brazier/shaded/picocli/CommandLine.class",
                 "io/brazier/shaded/jtokkit/Encodings.class",
                 "native/lib/linux-x86_64/cpu/libtokenizers.so",
+                "io/brazier/cuda/brazier.cuh",
+                "org/bytedeco/cuda/linux-x86_64/libjninccl.so",
+                "org/bytedeco/javacpp/linux-x86_64/libjnijavacpp.so",
                 "META-INF/services/org.apache.spark.ml.Estimator",
                 "META-INF/services/org.apache.spark.ml.Transformer")) {
             assertTrue(entries.contains(needed), needed);

@@ -1,0 +1,154 @@
+package io.brazier.cuda;
+
+import static io.brazier.cuda.Driver.check;
+import static org.bytedeco.cuda.global.cudart.cuMemAlloc;
+import static org.bytedeco.cuda.global.cudart.cuMemFree;
+import static org.bytedeco.cuda.global.cudart.cuMemcpyDtoDAsync;
+import static org.bytedeco.cuda.global.cudart.cuMemsetD32Async;
+import static org.bytedeco.cuda.global.cudart.cuMemsetD8Async;
+
+import io.brazier.exec.Backend;
+import io.brazier.plan.RankPlan;
+import io.brazier.program.Instruction;
+import io.brazier.program.Op;
+import io.brazier.program.Value;
+import io.brazier.tensor.DType;
+import io.brazier.tensor.Shape;
+import java.nio.ByteBuffer;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.ToLongFunction;
+
+/** Lowers instructions to launches on one GPU. Everything is given to streams; only {@link #download} waits. */
+public final class CudaBackend implements Backend {
+
+    /** Makes what launches one op. */
+    interface Lowering<T extends Op> {
+        Runnable lower(T op, Instruction i, Addresses a);
+    }
+
+    private final CudaDevice device;
+    private final CudaKernels kernels;
+    private final CudaStreams streams = new CudaStreams();
+    private final Staging staging = new Staging(streams);
+    private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
+    private final Map<Class<?>, ToLongFunction<Instruction>> workspaces = new HashMap<>();
+
+    /**
+     * A back end for programs without collectives.
+     *
+     * @param device stays the caller's, and must outlive this back end
+     */
+    public CudaBackend(CudaDevice device) {
+        this.device = device;
+        device.bind();
+        kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
+        CudaElementwise.putInto(this);
+    }
+
+    <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
+        lowerings.put(type, lowering);
+    }
+
+    /** Ops of a type want scratch memory. */
+    void putWorkspace(Class<? extends Op> type, ToLongFunction<Instruction> bytes) {
+        workspaces.put(type, bytes);
+    }
+
+    /** Ops that this back end runs. */
+    public Set<Class<?>> supported() {
+        return lowerings.keySet();
+    }
+
+    /** A launch of a kernel of a file such as norm.cu. */
+    CudaLaunch launch(String file, String kernel) {
+        return new CudaLaunch(kernel, kernels.get(file, kernel), streams.compute());
+    }
+
+    static Shape shape(Instruction i, int input) {
+        return i.inputs().get(input).type().shape();
+    }
+
+    /** The ending of the name of a kernel for a value: _f32 or _bf16. */
+    static String suffix(Value v) {
+        DType type = v.type().dtype();
+        return switch (type) {
+            case F32 -> "_f32";
+            case BF16 -> "_bf16";
+            case F64, I32, I64 -> throw new IllegalArgumentException("no kernel takes " + type + " for " + v);
+        };
+    }
+
+    @Override
+    public long allocate(long bytes) {
+        long[] address = new long[1];
+        check("cuMemAlloc of " + bytes + " bytes", cuMemAlloc(address, bytes));
+        check("cuMemsetD8Async", cuMemsetD8Async(address[0], (byte) 0, bytes, streams.compute()));
+        return address[0];
+    }
+
+    @Override
+    public void free(long address, long bytes) {
+        CudaStreams.await(streams.compute());
+        check("cuMemFree", cuMemFree(address));
+    }
+
+    @Override
+    public long workspaceBytes(Instruction instruction) {
+        ToLongFunction<Instruction> bytes = workspaces.get(instruction.op().getClass());
+        return bytes == null ? 0 : bytes.applyAsLong(instruction);
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public Runnable lower(Instruction i, Addresses a) {
+        Lowering<Op> lowering = (Lowering<Op>) lowerings.get(i.op().getClass());
+        if (lowering == null) {
+            throw new AssertionError("the CUDA back end has no kernel for " + i.op().mnemonic());
+        }
+        return lowering.lower(i.op(), i, a);
+    }
+
+    @Override
+    public Runnable start(RankPlan.Transfer transfer, long address) {
+        throw new AssertionError(transfer + " without communicators");
+    }
+
+    @Override
+    public void copy(long target, long source, long bytes) {
+        check("cuMemcpyDtoDAsync", cuMemcpyDtoDAsync(target, source, bytes, streams.compute()));
+    }
+
+    @Override
+    public void upload(ByteBuffer source, long address) {
+        staging.upload(source, address);
+    }
+
+    @Override
+    public void download(long address, ByteBuffer target) {
+        staging.download(address, target);
+    }
+
+    @Override
+    public void fill(long address, long numFloats, float value) {
+        if (numFloats > 0) {
+            check(
+                    "cuMemsetD32Async",
+                    cuMemsetD32Async(address, Float.floatToRawIntBits(value), numFloats, streams.compute()));
+        }
+    }
+
+    @Override
+    public void bindThread() {
+        device.bind();
+    }
+
+    @Override
+    public void close() {
+        CudaStreams.await(streams.compute());
+        staging.close();
+        streams.close();
+        kernels.close();
+    }
+}

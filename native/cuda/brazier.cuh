@@ -1,0 +1,202 @@
+// What the kernels of this folder share: numbers, reductions, and the few instructions that C++ has no word for.
+//
+// Kernels include no other header, so that NVRTC compiles them on a machine without the CUDA toolkit. Every helper that is
+// written in PTX has a twin for a host compiler, cudasim_<name>, which the simulated CUDA of the tests supplies.
+#pragma once
+
+using int64 = long long;
+
+constexpr int kWarpSize = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+// Dynamic shared memory of the launch, 16-byte aligned.
+#ifdef __CUDACC__
+#define DYNAMIC_SHARED(Type, name)                                            \
+    extern __shared__ __align__(16) unsigned char brazier_dynamic_shared[]; \
+    Type* name = reinterpret_cast<Type*>(brazier_dynamic_shared)
+#else
+#define DYNAMIC_SHARED(Type, name) Type* name = reinterpret_cast<Type*>(cudasim_dynamic_shared())
+#endif
+
+// ---- numbers ----
+
+__device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
+
+struct bf16 {
+    unsigned short bits;
+};
+
+__device__ __forceinline__ float to_float(float x) { return x; }
+
+__device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
+
+// Two bf16 in one register, the lower half first; rounds to nearest even.
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+#ifdef __CUDACC__
+    unsigned packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+#else
+    return cudasim_pack_bf16(low, high);
+#endif
+}
+
+__device__ __forceinline__ float low_bf16(unsigned packed) { return __uint_as_float(packed << 16); }
+
+__device__ __forceinline__ float high_bf16(unsigned packed) { return __uint_as_float(packed & 0xffff0000u); }
+
+template <typename T>
+__device__ __forceinline__ T from_float(float x);
+
+template <>
+__device__ __forceinline__ float from_float<float>(float x) {
+    return x;
+}
+
+template <>
+__device__ __forceinline__ bf16 from_float<bf16>(float x) {
+    return bf16{static_cast<unsigned short>(pack_bf16(x, 0.0f))};
+}
+
+// Elements of T in a 16-byte access.
+template <typename T>
+constexpr int kVector = 16 / static_cast<int>(sizeof(T));
+
+// Reads kVector<T> elements from a 16-byte aligned address.
+__device__ __forceinline__ void load_vector(const float* from, float (&to)[4]) {
+    float4 v = *reinterpret_cast<const float4*>(from);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+}
+
+__device__ __forceinline__ void load_vector(const bf16* from, float (&to)[8]) {
+    uint4 v = *reinterpret_cast<const uint4*>(from);
+    to[0] = low_bf16(v.x), to[1] = high_bf16(v.x), to[2] = low_bf16(v.y), to[3] = high_bf16(v.y);
+    to[4] = low_bf16(v.z), to[5] = high_bf16(v.z), to[6] = low_bf16(v.w), to[7] = high_bf16(v.w);
+}
+
+__device__ __forceinline__ void store_vector(float* to, const float (&from)[4]) {
+    *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+}
+
+__device__ __forceinline__ void store_vector(bf16* to, const float (&from)[8]) {
+    *reinterpret_cast<uint4*>(to) = make_uint4(
+        pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]), pack_bf16(from[4], from[5]), pack_bf16(from[6], from[7]));
+}
+
+// ---- threads ----
+
+__device__ __forceinline__ int64 global_thread() {
+    return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+__device__ __forceinline__ int64 global_threads() { return static_cast<int64>(gridDim.x) * blockDim.x; }
+
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kWarpSize; }
+
+__device__ __forceinline__ int warp() { return static_cast<int>(threadIdx.x) / kWarpSize; }
+
+struct Sum {
+    __device__ __forceinline__ float operator()(float x, float y) const { return x + y; }
+    static __device__ __forceinline__ float identity() { return 0.0f; }
+};
+
+struct Max {
+    __device__ __forceinline__ float operator()(float x, float y) const { return fmaxf(x, y); }
+    static __device__ __forceinline__ float identity() { return -infinity(); }
+};
+
+// The reduction over all 32 lanes, in every lane.
+template <typename Reduce>
+__device__ __forceinline__ float warp_reduce(float x, Reduce reduce) {
+    for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
+        x = reduce(x, __shfl_xor_sync(kAllLanes, x, distance));
+    }
+    return x;
+}
+
+// The reduction over a one-dimensional block of whole warps, in every thread. All threads must call it; it may be called again at once.
+template <typename Reduce>
+__device__ __forceinline__ float block_reduce(float x, Reduce reduce) {
+    __shared__ float partial[kWarpSize];
+    x = warp_reduce(x, reduce);
+    __syncthreads();
+    if (lane() == 0) {
+        partial[warp()] = x;
+    }
+    __syncthreads();
+    int warps = static_cast<int>(blockDim.x) / kWarpSize;
+    return warp_reduce(lane() < warps ? partial[lane()] : Reduce::identity(), reduce);
+}
+
+// ---- tensor cores and asynchronous copies (PTX ISA: mma.m16n8k16, ldmatrix, cp.async) ----
+
+// d += a b for a 16x16 tile a (row-major) and a 16x8 tile b (column-major) of bf16, in the instruction's register layout.
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#ifdef __CUDACC__
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    cudasim_mma_bf16(d, a, b);
+#endif
+}
+
+#ifdef __CUDACC__
+__device__ __forceinline__ unsigned shared_address(const void* shared) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(shared));
+}
+#endif
+
+// Four 8x8 tiles of 16-bit elements; lane l supplies the address of row l % 8 of tile l / 8.
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], const void* shared) {
+#ifdef __CUDACC__
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(shared))
+                 : "memory");
+#else
+    cudasim_ldmatrix_x4(r, shared);
+#endif
+}
+
+// The same, each tile transposed.
+__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* shared) {
+#ifdef __CUDACC__
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(shared))
+                 : "memory");
+#else
+    cudasim_ldmatrix_x4_trans(r, shared);
+#endif
+}
+
+// Copies 16 bytes to shared memory behind the thread's back; zeros where the source is not valid.
+__device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
+#ifdef __CUDACC__
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(valid ? 16 : 0)
+                 : "memory");
+#else
+    cudasim_cp_async_16(shared, global, valid);
+#endif
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void cp_async_commit() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+    cudasim_cp_async_commit();
+#endif
+}
+
+// Waits until at most kPending groups of this thread's copies are in flight; a barrier must follow before others read them.
+template <int kPending>
+__device__ __forceinline__ void cp_async_wait() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+#else
+    cudasim_cp_async_wait(kPending);
+#endif
+}
