@@ -26,10 +26,13 @@ public sealed interface Elementwise extends Op
                 Gated,
                 Gated.GatedGrad {
 
-    /** Nonlinear functions of one variable. */
+    /**
+     * Nonlinear functions of one variable. Each counts the operations of its formula as it is written below, exp, tanh and erf as
+     * one each, as norms and the optimizer count theirs.
+     */
     enum Function {
         /** x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (arXiv:1606.08415, sec. 2); GPT-2's. */
-        GELU_TANH {
+        GELU_TANH(9, 18) {
             @Override
             double value(double x) {
                 return 0.5 * x * (1 + Math.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x)));
@@ -42,7 +45,7 @@ public sealed interface Elementwise extends Op
             }
         },
         /** x Phi(x), Phi the normal distribution (arXiv:1606.08415, eq. 1). */
-        GELU {
+        GELU(5, 10) {
             @Override
             double value(double x) {
                 return x * normalCdf(x);
@@ -54,7 +57,7 @@ public sealed interface Elementwise extends Op
             }
         },
         /** max(x, 0). */
-        RELU {
+        RELU(1, 1) {
             @Override
             double value(double x) {
                 return Math.max(x, 0);
@@ -66,7 +69,7 @@ public sealed interface Elementwise extends Op
             }
         },
         /** x / (1 + exp(-x)) (arXiv:1702.03118). */
-        SILU {
+        SILU(4, 8) {
             @Override
             double value(double x) {
                 return x / (1 + Math.exp(-x));
@@ -82,9 +85,25 @@ public sealed interface Elementwise extends Op
         private static final double SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
         private static final double CUBIC = 0.044715;
 
+        private final int valueFlops;
+        private final int slopeFlops;
+
+        Function(int valueFlops, int slopeFlops) {
+            this.valueFlops = valueFlops;
+            this.slopeFlops = slopeFlops;
+        }
+
         abstract double value(double x);
 
         abstract double slope(double x);
+
+        int valueFlops() {
+            return valueFlops;
+        }
+
+        int slopeFlops() {
+            return slopeFlops;
+        }
 
         /** Phi(x) = 1/2 + density(x) (x + x^3 / 3 + x^5 / (3 5) + …), which converges for all x. */
         private static double normalCdf(double x) {
@@ -124,6 +143,11 @@ public sealed interface Elementwise extends Op
         }
 
         @Override
+        public double flops(List<TensorType> in) {
+            return (double) function.valueFlops() * in.get(0).shape().numElements();
+        }
+
+        @Override
         public List<Alias> aliases() {
             return List.of(Alias.allowed(0, 0));
         }
@@ -141,6 +165,11 @@ public sealed interface Elementwise extends Op
             Rules.count(in, 2);
             Rules.same("the gradient type of x", in.get(0).gradient(), "dy", in.get(1));
             return List.of(in.get(1));
+        }
+
+        @Override
+        public double flops(List<TensorType> in) {
+            return (double) (function.slopeFlops() + 1) * in.get(0).shape().numElements();
         }
 
         @Override

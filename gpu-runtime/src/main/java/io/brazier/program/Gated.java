@@ -39,7 +39,7 @@ public record Gated(Function function) implements Elementwise {
 
     @Override
     public double flops(List<TensorType> in) {
-        return 2.0 * in.get(0).shape().numElements();
+        return (function.valueFlops() + 1.0) * infer(in).get(0).shape().numElements();
     }
 
     @Override
@@ -68,7 +68,9 @@ public record Gated(Function function) implements Elementwise {
 
         @Override
         public double flops(List<TensorType> in) {
-            return 4.0 * in.get(0).shape().numElements();
+            // Two products with the slope, one with the value.
+            return (function.slopeFlops() + function.valueFlops() + 3.0)
+                    * in.get(1).shape().numElements();
         }
 
         @Override
