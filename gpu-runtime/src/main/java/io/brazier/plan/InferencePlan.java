@@ -5,6 +5,7 @@ import io.brazier.nn.ModelBuilder;
 import io.brazier.nn.ModelBuilder.Mode;
 import io.brazier.nn.ModelBuilder.Setting;
 import io.brazier.nn.ModelBuilder.Weights;
+import io.brazier.nn.ModelConfig;
 import io.brazier.nn.ParameterSpec;
 import io.brazier.nn.RankView;
 import io.brazier.nn.Unit;
@@ -98,17 +99,23 @@ public record InferencePlan(
             throw new IllegalArgumentException("maxBatch " + maxBatch + " must be positive and maxTokens " + maxTokens
                     + " lie in [1, " + model.config().maxPositions() + "], the model's positions");
         }
-        List<String> violations = new ArrayList<>();
-        if (mesh.dp() * mesh.cp() * mesh.ep() > 1) {
-            violations.add("dp, cp and ep must be 1: inference shards over tp and pp");
-        }
-        violations.addAll(
-                Layout.of(new Mesh(1, mesh.pp(), 1, 1, mesh.tp())).violations(model.config(), mesh.pp(), mesh.pp(), 1));
+        List<String> violations = violations(model.config(), mesh);
         if (!violations.isEmpty()) {
             throw new IllegalArgumentException("inference under " + mesh + ": " + String.join("; ", violations));
         }
         RankView view = new RankView(mesh, rank, false);
         return new Maker(model, view, batchFor(maxBatch), maxTokens, new MemoryPlanner(workspaceBytes)).make();
+    }
+
+    /** Everything that keeps a mesh from sharing a model that scores or decodes. */
+    public static List<String> violations(ModelConfig model, Mesh mesh) {
+        List<String> violations = new ArrayList<>();
+        if (mesh.dp() * mesh.cp() * mesh.ep() > 1) {
+            violations.add("dp, cp and ep must be 1: inference shards over tp and pp");
+        }
+        violations.addAll(
+                Layout.of(new Mesh(1, mesh.pp(), 1, 1, mesh.tp())).violations(model, mesh.pp(), mesh.pp(), 1));
+        return violations;
     }
 
     private static final class Maker {

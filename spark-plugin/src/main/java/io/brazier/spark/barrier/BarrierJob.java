@@ -6,7 +6,6 @@ import io.brazier.train.TrainingException;
 import io.brazier.train.TrainingException.Category;
 import io.brazier.train.TrainingListener;
 import java.nio.file.Path;
-import java.security.SecureRandom;
 import java.util.EnumSet;
 import java.util.Optional;
 import java.util.Set;
@@ -32,8 +31,6 @@ import scala.reflect.ClassTag$;
  */
 public final class BarrierJob {
     private static final Logger LOG = LoggerFactory.getLogger(BarrierJob.class);
-    private static final SecureRandom RANDOM = new SecureRandom();
-    private static final int SECRET_BYTES = 32;
     private static final int SAME_STEP_LIMIT = 3;
 
     /** What the next attempt would only meet again. */
@@ -70,7 +67,7 @@ public final class BarrierJob {
      */
     public void validate() {
         ClusterCheck.settings(context.conf(), numWorkers);
-        ClusterCheck.slots(context, numWorkers, settings);
+        ClusterCheck.slots(context, Slots.ofWorkers(numWorkers), settings);
     }
 
     /**
@@ -93,9 +90,7 @@ public final class BarrierJob {
             ONE_AT_A_TIME.acquireUninterruptibly();
         }
         try (JobChannel channel = new JobChannel("brazier-" + UUID.randomUUID(), progress, inbox)) {
-            byte[] secret = new byte[SECRET_BYTES];
-            RANDOM.nextBytes(secret);
-            return retry(data, work, generations, channel, secret);
+            return retry(data, work, generations, channel, RankAttempt.Terms.newSecret());
         } finally {
             ONE_AT_A_TIME.release();
         }
@@ -113,8 +108,12 @@ public final class BarrierJob {
         while (true) {
             long generation = generations.getAsLong();
             channel.begin(generation);
+            RankWork<T> attempt = work.apply(generation);
             RankTask<T> task = new RankTask<>(
-                    work.apply(generation), generation, secret, channel.name(), settings.collectiveSeconds());
+                    attempt,
+                    new RankAttempt.Terms(
+                            generation, secret, attempt.groupSize(), numWorkers, settings.collectiveSeconds()),
+                    channel.name());
             try {
                 runOnce(data, task, channel);
                 return new Outcome(failures, channel.peakFlops());

@@ -48,15 +48,16 @@ final class ClusterCheck {
     }
 
     /**
-     * Waits until numWorkers barrier tasks can run at once. Gives up at once when the settings cannot ever provide them, after a
+     * Waits until the barrier tasks can run at once. Gives up at once when the settings cannot ever provide them, after a
      * few seconds when no further executor comes, and at the limit otherwise.
      *
      * @throws IllegalArgumentException with the slots needed and available and the setting to change
      */
-    static void slots(SparkContext context, int numWorkers, JobSettings settings) {
+    static void slots(SparkContext context, Slots slots, JobSettings settings) {
+        int numWorkers = slots.number();
         int expected = expectedSlots(context);
         if (expected >= 0 && expected < numWorkers) {
-            throw tooFew(context, numWorkers, expected);
+            throw tooFew(context, slots, expected);
         }
         long start = System.nanoTime();
         long lastChange = start;
@@ -64,7 +65,7 @@ final class ClusterCheck {
         while (available < numWorkers) {
             boolean settled = expected < 0 && available > 0 && seconds(lastChange) > SETTLE_SECONDS;
             if (settled || seconds(start) > settings.slotSeconds()) {
-                throw tooFew(context, numWorkers, available);
+                throw tooFew(context, slots, available);
             }
             pause();
             int before = available;
@@ -89,7 +90,7 @@ final class ClusterCheck {
         return context.conf().getInt("spark.task.cpus", 1);
     }
 
-    private static int available(SparkContext context) {
+    static int available(SparkContext context) {
         return context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile());
     }
 
@@ -103,14 +104,14 @@ final class ClusterCheck {
                 * (conf.getInt("spark.executor.cores", 1) / taskCpus(context));
     }
 
-    private static IllegalArgumentException tooFew(SparkContext context, int needed, int available) {
+    private static IllegalArgumentException tooFew(SparkContext context, Slots needed, int available) {
         SparkConf conf = context.conf();
-        return new IllegalArgumentException("numWorkers " + needed + " needs " + needed
+        return new IllegalArgumentException(needed.setting() + " needs " + needed.number()
                 + " barrier tasks at once, but this application has " + available + " slots (spark.task.cpus "
                 + taskCpus(context) + ", spark.executor.cores " + conf.get("spark.executor.cores", "default")
                 + ", spark.executor.instances " + conf.get("spark.executor.instances", "default")
                 + ", spark.cores.max " + conf.get("spark.cores.max", "default") + ", master " + context.master()
-                + "): add executors, lower spark.task.cpus, or set numWorkers to " + Math.max(available, 1));
+                + "): add executors, lower spark.task.cpus, or " + needed.remedy(available));
     }
 
     private static double seconds(long since) {

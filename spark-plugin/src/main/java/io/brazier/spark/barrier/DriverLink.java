@@ -13,7 +13,10 @@ import org.apache.spark.rpc.RpcEndpointRef;
 import org.apache.spark.util.RpcUtils;
 import scala.reflect.ClassTag$;
 
-/** A task's end of the {@link JobChannel}. Progress is sent and forgotten; failures and files are acknowledged. */
+/**
+ * A task's end of the {@link JobChannel}. Progress is sent and forgotten; failures and files are acknowledged. Where no driver
+ * listens all is dropped: such a task's failure travels as Spark's own.
+ */
 final class DriverLink implements TrainingListener {
     static final String BEAT = "beat";
     static final String DONE = "done";
@@ -31,10 +34,19 @@ final class DriverLink implements TrainingListener {
     private final long generation;
     private volatile long lastStep = -1;
 
-    DriverLink(String channel, long generation) {
-        SparkEnv env = SparkEnv.get();
-        this.driver = RpcUtils.makeDriverRef(channel, env.conf(), env.rpcEnv());
+    private DriverLink(RpcEndpointRef driver, long generation) {
+        this.driver = driver;
         this.generation = generation;
+    }
+
+    static DriverLink to(String channel, long generation) {
+        SparkEnv env = SparkEnv.get();
+        return new DriverLink(RpcUtils.makeDriverRef(channel, env.conf(), env.rpcEnv()), generation);
+    }
+
+    /** Of a stage that Spark runs when it likes. */
+    static DriverLink none() {
+        return new DriverLink(null, 0);
     }
 
     /** The last step this rank finished, or -1. */
@@ -53,7 +65,7 @@ final class DriverLink implements TrainingListener {
     }
 
     void beat(int partition, String host, String executorId) {
-        driver.send(new Object[] {BEAT, generation, partition, host, executorId});
+        send(new Object[] {BEAT, generation, partition, host, executorId});
     }
 
     /** Says that this task ends of itself and owes no further heartbeat. */
@@ -72,7 +84,7 @@ final class DriverLink implements TrainingListener {
     @Override
     public void onStep(StepReport report) {
         lastStep = report.step();
-        driver.send(new Object[] {
+        send(new Object[] {
             STEP,
             generation,
             new long[] {report.step(), report.numSteps(), report.tokens(), report.memoryBytes(), report.droppedTokens()
@@ -90,17 +102,17 @@ final class DriverLink implements TrainingListener {
 
     @Override
     public void onEvaluation(EvaluationReport report) {
-        driver.send(new Object[] {EVALUATION, generation, report.step(), report.loss(), report.tokens()});
+        send(new Object[] {EVALUATION, generation, report.step(), report.loss(), report.tokens()});
     }
 
     @Override
     public void onCheckpoint(long step, String path) {
-        driver.send(new Object[] {CHECKPOINT, generation, step, path});
+        send(new Object[] {CHECKPOINT, generation, step, path});
     }
 
     @Override
     public void onWarning(String message) {
-        driver.send(new Object[] {WARNING, generation, message});
+        send(new Object[] {WARNING, generation, message});
     }
 
     /** Copies a file to the driver, in parts. */
@@ -118,7 +130,13 @@ final class DriverLink implements TrainingListener {
         }
     }
 
+    private void send(Object[] message) {
+        if (driver != null) {
+            driver.send(message);
+        }
+    }
+
     private boolean ask(Object... message) {
-        return driver.<Boolean>askSync(message, ClassTag$.MODULE$.apply(Boolean.class));
+        return driver == null || driver.<Boolean>askSync(message, ClassTag$.MODULE$.apply(Boolean.class));
     }
 }

@@ -20,7 +20,7 @@ public interface RankContext {
     Path localDirectory();
 
     /**
-     * Waits until all tasks are here and connects them; the job closes what it returns. Every task calls it once. Ranks are ordered by
+     * Waits until all tasks are here and connects them, those of a {@link BarrierStage} by replica; the task closes what it returns. Every task calls it once. Ranks are ordered by
      * host, device and executor, and so differ from partitions.
      */
     Communicator join();

@@ -71,7 +71,10 @@ public final class CausalLM extends Estimator<CausalLMModel>
     @Override
     public CausalLMModel fit(Dataset<?> table) {
         transformSchema(table.schema());
-        return copyValues(new Fit(this, table, listener).run().setParent(this), ParamMap.empty());
+        CausalLMModel model = copyValues(new Fit(this, table, listener).run().setParent(this), ParamMap.empty());
+        // How it was trained does not say how it is used.
+        model.clear(model.tensorParallel()).clear(model.pipelineParallel());
+        return model;
     }
 
     /**

@@ -23,10 +23,15 @@ import scala.Option;
 
 /**
  * A trained language model. {@link #transform} continues the text of each row, or scores it, in parallel over the partitions; each
- * executor loads the weights once. On disk it is Spark's metadata beside a directory {@code model} in Hugging Face layout.
+ * executor loads the weights once. A model that one executor cannot hold is shared by tensorParallel * pipelineParallel ranks, with
+ * its key/value cache: then {@link #transform} is one barrier stage, and each rank reads its own slices of the model's directory,
+ * which every executor must reach. On disk a model is Spark's metadata beside a directory {@code model} in Hugging Face layout.
  */
 public final class CausalLMModel extends Model<CausalLMModel>
-        implements TextParams<CausalLMModel>, GenerationParams<CausalLMModel>, MLWritable {
+        implements TextParams<CausalLMModel>,
+                GenerationParams<CausalLMModel>,
+                ShardingParams<CausalLMModel>,
+                MLWritable {
     private static final long serialVersionUID = 1L;
     private static final String DIRECTORY = "model";
 
@@ -61,6 +66,7 @@ public final class CausalLMModel extends Model<CausalLMModel>
         this.weights = weights;
         Defaults.text(this);
         Defaults.generation(this);
+        Defaults.sharding(this);
     }
 
     /** For Spark Connect alone, which refuses every stage on the class path unless each can be made without arguments. */
@@ -107,11 +113,13 @@ public final class CausalLMModel extends Model<CausalLMModel>
     @Override
     public Dataset<Row> transform(Dataset<?> table) {
         StructType schema = transformSchema(table.schema());
+        if (getTensorParallel() > 1 || getPipelineParallel() > 1) {
+            return new ShardedInference(this, table).transform(schema);
+        }
         Broadcast<HashMap<String, byte[][]>> files =
                 weights.files(table.sparkSession().sparkContext(), directory);
         int text = table.schema().fieldIndex(getTextCol());
-        return table.toDF()
-                .mapPartitions(new Inference(files, text, Inference.Settings.of(this)), Encoders.row(schema));
+        return table.toDF().mapPartitions(new Inference(files, text, InferenceSettings.of(this)), Encoders.row(schema));
     }
 
     @Override

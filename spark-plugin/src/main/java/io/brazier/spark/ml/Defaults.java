@@ -51,8 +51,7 @@ final class Defaults {
     }
 
     static void layout(LayoutParams<?> of) {
-        set(of, of.tensorParallel(), 1);
-        set(of, of.pipelineParallel(), 1);
+        sharding(of);
         set(of, of.contextParallel(), 1);
         set(of, of.expertParallel(), 1);
         set(of, of.sequenceParallel(), true);
@@ -63,6 +62,11 @@ final class Defaults {
         set(of, of.virtualStages(), 1);
         set(of, of.layout(), "manual");
         set(of, of.deviceMemory(), "");
+    }
+
+    static void sharding(ShardingParams<?> of) {
+        set(of, of.tensorParallel(), 1);
+        set(of, of.pipelineParallel(), 1);
     }
 
     static void optimizer(OptimizerParams<?> of) {

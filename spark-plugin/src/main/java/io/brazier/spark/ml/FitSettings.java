@@ -96,7 +96,7 @@ record FitSettings(CausalLM params, SparkConf conf, Configuration configuration)
     /** The network; that of the initial model where there is one. */
     ModelConfig model(int vocabularySize) {
         if (!params.getInitialModel().isEmpty()) {
-            ModelConfig model = ModelDirectory.config(params.getInitialModel(), configuration);
+            ModelConfig model = ModelDirectory.config("initialModel", params.getInitialModel(), configuration);
             if (vocabularySize > model.vocabularySize()) {
                 throw new IllegalArgumentException("the tokenizer has " + vocabularySize + " tokens, initialModel only "
                         + model.vocabularySize() + ": leave out tokenizer to use the model's own");

@@ -3,42 +3,12 @@ package io.brazier.spark.ml;
 import org.apache.spark.ml.param.BooleanParam;
 import org.apache.spark.ml.param.IntParam;
 import org.apache.spark.ml.param.Param;
-import org.apache.spark.ml.param.Params;
 
 /**
  * How ranks share the training: numWorkers = tensorParallel * pipelineParallel * contextParallel * expertParallel times the number
  * of data-parallel replicas. See {@link io.brazier.plan.Layout}.
  */
-public interface LayoutParams<T> extends Params {
-
-    /** Ranks that share each block's heads and MLP columns and the vocabulary. */
-    default IntParam tensorParallel() {
-        return Declare.intParam(
-                this, "tensorParallel", "ranks that share each block's heads and MLP columns and the vocabulary", 1);
-    }
-
-    default int getTensorParallel() {
-        return (Integer) getOrDefault(tensorParallel());
-    }
-
-    @SuppressWarnings("unchecked")
-    default T setTensorParallel(int value) {
-        return (T) set(tensorParallel(), value);
-    }
-
-    /** Stages of the pipeline, which share the blocks. */
-    default IntParam pipelineParallel() {
-        return Declare.intParam(this, "pipelineParallel", "stages of the pipeline, which share the blocks", 1);
-    }
-
-    default int getPipelineParallel() {
-        return (Integer) getOrDefault(pipelineParallel());
-    }
-
-    @SuppressWarnings("unchecked")
-    default T setPipelineParallel(int value) {
-        return (T) set(pipelineParallel(), value);
-    }
+public interface LayoutParams<T> extends ShardingParams<T> {
 
     /** Ranks that share the tokens of a sequence. */
     default IntParam contextParallel() {
