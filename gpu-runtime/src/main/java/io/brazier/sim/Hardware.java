@@ -23,6 +23,7 @@ import java.util.Map;
  * @param memoryBytesPerSecond of one device
  * @param memoryFraction of that bandwidth that a kernel which only streams reaches
  * @param kernelSeconds to launch, start and drain a kernel that does nothing
+ * @param rateDeviation standard deviation, over their mean, of the rates at which devices of one kind multiply at one power limit
  */
 public record Hardware(
         String name,
@@ -33,14 +34,16 @@ public record Hardware(
         double memoryBytesPerSecond,
         double memoryFraction,
         double kernelSeconds,
+        double rateDeviation,
         Products products,
         AttentionKernels attention,
         Network network) {
+    private static final double EULER_GAMMA = 0.5772156649;
 
     /**
      * How products are cut up.
      *
-     * @param peakFraction of the peak that the clock sustains while all tensor units work
+     * @param peakFraction of the peak that large products sustain at the power limit, operands being like noise
      * @param operandBytesPerSecond at which the shared cache feeds all processors
      * @param fillSeconds from the start of a tile to its first multiplication, and again from its last to its store
      * @param exposedStoreFraction of the time in which a tile is stored that no other tile's multiplications cover
@@ -122,6 +125,7 @@ public record Hardware(
                 f.positive("memoryBytesPerSecond"),
                 f.fraction("memoryFraction"),
                 f.positive("kernelSeconds"),
+                f.below("rateDeviation", 0.1),
                 products(f.object("products")),
                 attention(f.object("attention")),
                 network(f.object("network")));
@@ -187,6 +191,20 @@ public record Hardware(
     /** Bytes a second that a kernel which only streams gets. */
     double streamBytesPerSecond() {
         return memoryBytesPerSecond * memoryFraction;
+    }
+
+    /**
+     * Rate of the slowest of some devices over their mean rate. Ranks wait for each other, so that it is the pace of all. The
+     * largest of n normal deviates is expected at b + gamma / sqrt(2 ln n), b = sqrt(2 ln n) - (ln ln n + ln 4 pi) / (2 sqrt(2 ln n))
+     * (Fisher and Tippett 1928).
+     */
+    double slowestRate(int numDevices) {
+        if (numDevices == 1) {
+            return 1;
+        }
+        double a = Math.sqrt(2 * Math.log(numDevices));
+        double b = a - (Math.log(Math.log(numDevices)) + Math.log(4 * Math.PI)) / (2 * a);
+        return 1 - rateDeviation * (b + EULER_GAMMA / a);
     }
 
     /** Peak of products with operands of a dtype; those that are no float run as f32. */

@@ -56,10 +56,10 @@ final class LayoutEstimate {
     private final Map<Cut, List<Piece>> pieces = new HashMap<>();
     private final Map<Integer, List<List<Integer>>> splits = new HashMap<>();
 
-    LayoutEstimate(Model model, int sequenceLength, Hardware hardware) {
+    LayoutEstimate(Model model, int numRanks, int sequenceLength, Hardware hardware) {
         this.model = model;
         this.sequenceLength = sequenceLength;
-        this.ops = new OpCost(hardware);
+        this.ops = new OpCost(hardware, numRanks);
         this.collectives = new CollectiveCost(hardware);
     }
 

@@ -117,7 +117,7 @@ public final class LayoutSearch {
     private LayoutSearch(Query query, Hardware hardware) {
         this.query = query;
         this.hardware = hardware;
-        this.estimate = new LayoutEstimate(query.model().model(), query.sequenceLength(), hardware);
+        this.estimate = new LayoutEstimate(query.model().model(), query.numRanks(), query.sequenceLength(), hardware);
     }
 
     /**

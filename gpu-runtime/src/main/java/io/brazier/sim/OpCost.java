@@ -25,9 +25,12 @@ public final class OpCost {
     public record Product(DType operands, DType result, long batch, long rows, long columns, long contracted) {}
 
     private final Hardware hardware;
+    private final double pace;
 
-    public OpCost(Hardware hardware) {
+    /** @param numDevices that wait for each other, so that all go at the pace of the slowest */
+    public OpCost(Hardware hardware, int numDevices) {
         this.hardware = hardware;
+        this.pace = hardware.slowestRate(numDevices);
     }
 
     /** Seconds on an otherwise idle device; collectives are priced by {@link CollectiveCost}. */
@@ -53,10 +56,10 @@ public final class OpCost {
         Op op = instruction.op();
         TensorType x = instruction.inputs().get(0).type();
         if (op instanceof MatMul || op instanceof BatchedMatMul) {
-            return seconds(product(instruction));
+            return seconds(product(instruction)) / pace;
         }
         if (op instanceof Attention || op instanceof Ring) {
-            return instruction.flops() / (hardware.peak(x.dtype()) * fraction(op, x.shape()));
+            return instruction.flops() / (hardware.peak(x.dtype()) * fraction(op, x.shape()) * pace);
         }
         return instruction.flops() / hardware.vectorFlopsPerSecond();
     }

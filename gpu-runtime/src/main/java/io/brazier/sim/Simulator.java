@@ -66,12 +66,12 @@ public final class Simulator {
     public static SimulationReport simulate(
             List<RankPlan> stages, Hardware hardware, Workload workload, Listener listener) {
         check(stages);
-        OpCost ops = new OpCost(hardware);
+        Mesh mesh = stages.get(0).mesh();
+        OpCost ops = new OpCost(hardware, mesh.worldSize());
         CollectiveCost collectives = new CollectiveCost(hardware);
         List<List<Task>> tasks =
                 stages.stream().map(p -> StageTasks.of(p, ops, collectives)).toList();
         Clock.Result result = Clock.run(tasks, hardware.network().processorFraction(), listener);
-        Mesh mesh = stages.get(0).mesh();
         double flops = stages.stream().mapToDouble(Simulator::flops).sum() * mesh.worldSize() / mesh.pp();
         double possible = mesh.worldSize() * hardware.peak(precision(stages)) * result.stepSeconds();
         List<Stage> reported = new ArrayList<>();

@@ -10,12 +10,16 @@ import io.brazier.checkpoint.Json;
 import io.brazier.tensor.DType;
 import java.io.IOException;
 import java.io.InputStream;
+import java.util.Random;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class HardwareTest {
 
-    private static ObjectNode file() {
+    static ObjectNode file() {
         try (InputStream in = Hardware.class.getResourceAsStream("a100.json")) {
             return (ObjectNode) Json.parse("a100.json", in.readAllBytes());
         } catch (IOException e) {
@@ -61,6 +65,23 @@ class HardwareTest {
         refused(n -> at(n, "/peakFlopsPerSecond").put("bf16", "fast"), "peakFlopsPerSecond.bf16 must be a number");
         refused(n -> n.put("numProcessors", 1.5), "numProcessors must be a whole number");
         refused(n -> n.putArray("attention"), "attention must be an object");
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {8, 64, 1024})
+    void manyDevicesGoAtThePaceOfTheSlowest(int numDevices) {
+        Hardware hardware = Hardware.named("h100");
+        Random random = new Random(numDevices);
+        int numDraws = 2000;
+        double sum = 0;
+        for (int draw = 0; draw < numDraws; draw++) {
+            sum += IntStream.range(0, numDevices)
+                    .mapToDouble(x -> 1 + hardware.rateDeviation() * random.nextGaussian())
+                    .min()
+                    .orElseThrow();
+        }
+        assertEquals(sum / numDraws, hardware.slowestRate(numDevices), 0.15 * hardware.rateDeviation());
+        assertEquals(1, hardware.slowestRate(1));
     }
 
     @Test

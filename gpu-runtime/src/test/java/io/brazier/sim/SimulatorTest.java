@@ -24,7 +24,10 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** Real plans on the clock. */
 class SimulatorTest {
-    private static final Hardware A100 = Hardware.named("a100");
+    /** Devices of one rate, so that a step of one is comparable with that of many. */
+    private static final Hardware A100 =
+            Hardware.parse("a100.json", HardwareTest.file().put("rateDeviation", 0));
+
     private static final GptConfig MODEL = GptConfig.of(50257, 1024, 4, 16, 1024);
     private static final int ROWS = 4;
 

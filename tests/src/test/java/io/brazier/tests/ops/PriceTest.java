@@ -35,7 +35,7 @@ class PriceTest {
             CollectiveCost collectives = new CollectiveCost(hardware);
             double seconds = i.op() instanceof Collective
                     ? collectives.seconds(i, collectives.span(TWO_HOSTS))
-                    : new OpCost(hardware).seconds(i);
+                    : new OpCost(hardware, 1).seconds(i);
             // The rows are small: none is worth a hundredth of a second.
             assertTrue(seconds >= 0 && seconds < 0.01, i + " takes " + seconds + " s on " + name);
         }
