@@ -60,6 +60,7 @@ final class TrainCommand implements Callable<Integer> {
         return line;
     }
 
+    /** What training does not read, though the estimator hands it on to the model. */
     static Set<String> paramsOfTheModelAlone() {
         Set<String> names = new HashSet<>();
         for (Param<?> param : CausalLMModel.fromHuggingFace("").params()) {
@@ -69,7 +70,9 @@ final class TrainCommand implements Callable<Integer> {
         names.removeAll(Arrays.asList(
                 estimator.textCol().name(),
                 estimator.device().name(),
-                estimator.seed().name()));
+                estimator.seed().name(),
+                estimator.tensorParallel().name(),
+                estimator.pipelineParallel().name()));
         return names;
     }
 

@@ -131,6 +131,9 @@ class CommandLineTest {
         assertEquals(0, saved.status(), saved.err());
         assertTrue(saved.out().startsWith("the quick "), saved.out());
         assertEquals(saved.out(), copied.out());
+        Outcome shared =
+                run(concat(new String[] {"generate", "--model", model, "--pipeline-parallel", "2"}, continuation));
+        assertEquals(saved.out(), shared.out(), shared.err());
 
         Outcome again = run("train", "--input", text, "--output", model);
         assertEquals(USAGE, again.status());
