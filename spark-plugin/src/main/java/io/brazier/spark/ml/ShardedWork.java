@@ -3,6 +3,7 @@ package io.brazier.spark.ml;
 import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuEngines;
 import io.brazier.exec.InferenceEngine;
+import io.brazier.nn.ReadAhead;
 import io.brazier.spark.barrier.RankContext;
 import io.brazier.spark.barrier.RankQuery;
 import io.brazier.spark.data.HadoopStorage;
@@ -109,7 +110,7 @@ record ShardedWork(
             if (engine == null) {
                 engine = CpuEngines.inference(
                         model.config(),
-                        model.weights(),
+                        new ReadAhead(model.weights(), model.config().model().parameters()),
                         replica,
                         mesh,
                         numThreads,

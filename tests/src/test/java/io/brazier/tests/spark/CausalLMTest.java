@@ -174,6 +174,13 @@ class CausalLMTest {
     }
 
     @Test
+    void ranksOfOneJvmShareAModelThatFitJustMade() {
+        CausalLMModel model = trained.copy(ParamMap.empty()).setMaxNewTokens(12);
+        List<String> whole = strings(model.transform(rows(5)), "generated");
+        assertEquals(whole, strings(model.setTensorParallel(2).transform(rows(5)), "generated"));
+    }
+
+    @Test
     void nullAndEmptyPromptsGiveNull() {
         List<Row> rows = trained.transform(text(Arrays.asList(null, "", "the"))).collectAsList();
         assertNull(rows.get(0).getString(1));
