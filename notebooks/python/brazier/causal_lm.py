@@ -28,9 +28,16 @@ class CausalLM(Stage, JavaEstimator):
     def _create_model(self, java_model):
         return CausalLMModel(java_model)
 
+    def _fit(self, table):
+        model = super()._fit(table)
+        for param in (model.tensorParallel, model.pipelineParallel):
+            model.clear(param)  # how it was trained does not say how it is used
+        return model
+
 
 class CausalLMModel(Stage, JavaModel):
-    """A trained model: `transform` continues texts or scores them, by the param `task`."""
+    """A trained model: `transform` continues texts or scores them, by the param `task`. A saved model that one executor cannot hold
+    is shared by `tensorParallel` times `pipelineParallel` ranks."""
 
     @classmethod
     def fromHuggingFace(cls, directory):

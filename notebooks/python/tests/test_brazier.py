@@ -79,6 +79,13 @@ class BrazierTest(unittest.TestCase):
             again = brazier.CausalLMModel.fromHuggingFace(folder).setTask("score").setLogLikelihoodCol("score")
             self.assertEqual(self.scores(model), self.scores(again))
 
+    def test_a_model_is_shared_as_it_is_told_and_not_as_it_was_trained(self):
+        model = self.estimator(numWorkers=2, tensorParallel=2).fit(self.rows).setTask("score").setLogLikelihoodCol("score")
+        self.assertEqual((1, 1), (model.getTensorParallel(), model._java_obj.getTensorParallel()))
+        whole = self.scores(model)
+        for score, shared in zip(whole, self.scores(model.setPipelineParallel(2)), strict=True):
+            self.assertAlmostEqual(score, shared, delta=1e-5 * abs(score))
+
     def test_texts_that_stop_are_a_list(self):
         self.assertEqual([], self.estimator().getStop())
         self.assertEqual(["."], self.estimator(stop=["."]).getStop())
