@@ -42,6 +42,32 @@ public final class LayoutSearch {
     public record Query(
             ModelConfig model, int numRanks, int batchSize, int sequenceLength, Layout.Precision precision) {}
 
+    /**
+     * What a layout must keep to.
+     *
+     * @param memoryBytes that the arena of a rank may take
+     * @param numMicroBatches of a step; 0 for any number
+     * @param least layout: others have its degrees of parallelism, its ZeRO stage and its recomputation, or more
+     */
+    public record Bounds(long memoryBytes, int numMicroBatches, Layout least) {
+
+        /** Memory alone, less what driver and network library need. */
+        public static Bounds of(Hardware hardware) {
+            return new Bounds((long) (MEMORY_FRACTION * hardware.memoryBytes()), 0, Layout.dataParallel(1));
+        }
+
+        private boolean admit(Layout layout) {
+            Mesh mesh = layout.mesh();
+            Mesh lower = least.mesh();
+            return mesh.tp() >= lower.tp()
+                    && mesh.pp() >= lower.pp()
+                    && mesh.cp() >= lower.cp()
+                    && mesh.ep() >= lower.ep()
+                    && layout.zeroStage() >= least.zeroStage()
+                    && layout.recompute().compareTo(least.recompute()) >= 0;
+        }
+    }
+
     /** What costs most of a step, beside the compute that one device alone would do. */
     public enum Limit {
         /** Blocks are computed twice because their activations do not fit. */
@@ -110,12 +136,14 @@ public final class LayoutSearch {
     private record Estimated(Scenario scenario, Cost cost) {}
 
     private final Query query;
+    private final Bounds bounds;
     private final Hardware hardware;
     private final LayoutEstimate estimate;
     private final List<Estimated> estimated = new ArrayList<>();
 
-    private LayoutSearch(Query query, Hardware hardware) {
+    private LayoutSearch(Query query, Bounds bounds, Hardware hardware) {
         this.query = query;
+        this.bounds = bounds;
         this.hardware = hardware;
         this.estimate = new LayoutEstimate(query.model().model(), query.numRanks(), query.sequenceLength(), hardware);
     }
@@ -126,8 +154,8 @@ public final class LayoutSearch {
      * @param count how many at most
      * @throws IllegalArgumentException when no layout has no violations, or none fits
      */
-    public static List<Found> best(Query query, Hardware hardware, int count) {
-        return new LayoutSearch(query, hardware).run(count);
+    public static List<Found> best(Query query, Bounds bounds, Hardware hardware, int count) {
+        return new LayoutSearch(query, bounds, hardware).run(count);
     }
 
     private List<Found> run(int count) {
@@ -137,7 +165,7 @@ public final class LayoutSearch {
                     + query.batchSize() + ", sequenceLength " + query.sequenceLength() + " and the model's heads and"
                     + " layers: change the batch or the number of ranks");
         }
-        double capacity = MEMORY_FRACTION * hardware.memoryBytes();
+        long capacity = bounds.memoryBytes();
         List<Scenario> ordered = estimated.stream()
                 .filter(e -> e.cost().memoryBytes() < ESTIMATE_SLACK * capacity)
                 .sorted(Comparator.comparingDouble(e -> e.cost().stepSeconds()))
@@ -162,9 +190,9 @@ public final class LayoutSearch {
                     .min()
                     .orElseThrow();
             throw new IllegalArgumentException(String.format(
-                    "no layout of %d ranks fits: the smallest needs about %.1f GiB of the %.1f that %s has: add ranks,"
-                            + " or shorten sequences",
-                    query.numRanks(), least / (1L << 30), capacity / (1L << 30), hardware.name()));
+                    "no layout of %d ranks fits: the smallest needs about %.2f GiB of the %.2f that a rank may take:"
+                            + " add ranks, or shorten sequences",
+                    query.numRanks(), least / (1L << 30), capacity / (double) (1L << 30)));
         }
         return found.stream()
                 .sorted(Comparator.comparingDouble(Found::stepSeconds))
@@ -210,16 +238,28 @@ public final class LayoutSearch {
             return;
         }
         for (Recompute recompute : Recompute.values()) {
-            for (int microBatchSize = 1; microBatchSize <= rows; microBatchSize *= 2) {
+            for (int microBatchSize : microBatchSizes(rows)) {
                 boolean fits = false;
                 for (Layout layout : variants(base.withRecompute(recompute))) {
-                    fits |= rows % microBatchSize == 0 && consider(layout, microBatchSize, rows / microBatchSize);
+                    fits |= consider(layout, microBatchSize, rows / microBatchSize);
                 }
                 if (!fits) {
                     break;
                 }
             }
         }
+    }
+
+    /** Those that divide the rows of a replica, in rising order. */
+    private List<Integer> microBatchSizes(int rows) {
+        int numMicroBatches = bounds.numMicroBatches();
+        if (numMicroBatches > 0) {
+            return rows % numMicroBatches == 0 ? List.of(rows / numMicroBatches) : List.of();
+        }
+        return IntStream.iterate(1, size -> size <= rows, size -> 2 * size)
+                .filter(size -> rows % size == 0)
+                .boxed()
+                .toList();
     }
 
     /** A layout with every schedule and stage of ZeRO. GPipe is left out: 1F1B takes as long and stashes less. */
@@ -232,6 +272,7 @@ public final class LayoutSearch {
         int lastZero = layout.mesh().group(Axis.DP, Axis.CP, Axis.EP).isEmpty() ? 0 : 3;
         return scheduled.stream()
                 .flatMap(l -> IntStream.rangeClosed(0, lastZero).mapToObj(l::withZeroStage))
+                .filter(bounds::admit)
                 .toList();
     }
 
@@ -247,6 +288,6 @@ public final class LayoutSearch {
                 new Scenario(query.model(), layout, microBatchSize, numMicroBatches, query.sequenceLength());
         Cost cost = estimate.of(scenario);
         estimated.add(new Estimated(scenario, cost));
-        return cost.memoryBytes() < ESTIMATE_SLACK * MEMORY_FRACTION * hardware.memoryBytes();
+        return cost.memoryBytes() < ESTIMATE_SLACK * bounds.memoryBytes();
     }
 }

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.brazier.checkpoint.Json;
 import io.brazier.nn.GptConfig;
 import io.brazier.plan.Layout;
+import io.brazier.sim.LayoutSearch.Bounds;
 import io.brazier.sim.LayoutSearch.Found;
 import io.brazier.sim.LayoutSearch.Query;
 import io.brazier.tensor.Mesh;
@@ -24,6 +25,10 @@ class LayoutSearchTest {
         return new Query(MODEL, numRanks, batchSize, 1024, Layout.Precision.FP32);
     }
 
+    private static List<Found> best(Query query, Hardware hardware, int count) {
+        return LayoutSearch.best(query, Bounds.of(hardware), hardware, count);
+    }
+
     private static Hardware withMemory(double bytes) {
         try (InputStream in = Hardware.class.getResourceAsStream("a100.json")) {
             ObjectNode node = (ObjectNode) Json.parse("a100.json", in.readAllBytes());
@@ -36,7 +41,7 @@ class LayoutSearchTest {
     /** A model that fits whole is best trained data-parallel, as only gradients travel, and those hide. */
     @Test
     void whatFitsIsTrainedDataParallel() {
-        List<Found> best = LayoutSearch.best(query(4, 32), A100, 3);
+        List<Found> best = best(query(4, 32), A100, 3);
         assertEquals(3, best.size());
         assertEquals(new Mesh(4, 1, 1, 1, 1), best.get(0).layout().mesh(), best.toString());
         assertTrue(best.get(0).stepSeconds() <= best.get(1).stepSeconds(), best.toString());
@@ -58,19 +63,30 @@ class LayoutSearchTest {
     @Test
     void whatDoesNotFitIsShardedOrRecomputed() {
         double whole = 16.0 * MODEL.numParameters();
-        List<Found> best = LayoutSearch.best(query(4, 8), withMemory(whole), 2);
+        List<Found> best = LayoutSearch.best(query(4, 8), new Bounds((long) whole, 0, Layout.dataParallel(1)), A100, 2);
         best.forEach(f -> assertTrue(f.memoryBytes() <= whole, best.toString()));
         Layout first = best.get(0).layout();
         assertTrue(first.zeroStage() > 0 || first.mesh().dp() < 4, best.toString());
     }
 
     @Test
+    void boundsAreKept() {
+        Layout least = Layout.of(new Mesh(1, 1, 1, 1, 2)).withZeroStage(1).withRecompute(Layout.Recompute.SELECTIVE);
+        Bounds bounds = new Bounds(A100.memoryBytes(), 4, least);
+        for (Found found : LayoutSearch.best(query(4, 32), bounds, A100, 4)) {
+            assertEquals(4, found.scenario().numMicroBatches());
+            assertTrue(found.layout().mesh().tp() >= 2, found.toString());
+            assertTrue(found.layout().zeroStage() >= 1, found.toString());
+            assertTrue(found.layout().recompute() != Layout.Recompute.NONE, found.toString());
+        }
+    }
+
+    @Test
     void nothingFitsOrDivides() {
         Hardware tiny = withMemory(1 << 20);
-        IllegalArgumentException e =
-                assertThrows(IllegalArgumentException.class, () -> LayoutSearch.best(query(2, 2), tiny, 1));
+        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> best(query(2, 2), tiny, 1));
         assertTrue(e.getMessage().contains("no layout of 2 ranks fits"), e.getMessage());
-        e = assertThrows(IllegalArgumentException.class, () -> LayoutSearch.best(query(7, 3), A100, 1));
+        e = assertThrows(IllegalArgumentException.class, () -> best(query(7, 3), A100, 1));
         assertTrue(e.getMessage().contains("no layout of 7 ranks divides"), e.getMessage());
     }
 }

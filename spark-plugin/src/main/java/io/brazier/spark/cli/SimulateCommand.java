@@ -43,11 +43,11 @@ final class SimulateCommand implements Callable<Integer> {
     private CommandSpec command;
 
     @Option(
-            names = "--hardware",
+            names = "--cluster",
             paramLabel = "NAME",
             defaultValue = "h100",
-            description = "a100, h100 or the path of a .json file. Default: ${DEFAULT-VALUE}")
-    private String hardware;
+            description = "Hardware: a100, h100 or the path of a .json file. Default: ${DEFAULT-VALUE}")
+    private String cluster;
 
     @Option(
             names = "--gpus",
@@ -80,6 +80,7 @@ final class SimulateCommand implements Callable<Integer> {
         CausalLM estimator = new CausalLM();
         Set<String> leftOut = new HashSet<>(TrainCommand.paramsOfTheModelAlone());
         leftOut.add(estimator.initialModel().name());
+        leftOut.add(estimator.cluster().name());
         ParamOptions.add(line.getCommandSpec(), estimator, leftOut);
         return line;
     }
@@ -91,9 +92,10 @@ final class SimulateCommand implements Callable<Integer> {
         if (gpus != null) {
             params.setNumWorkers(gpus);
         }
+        checkTrace();
         SparkConf conf = new SparkConf();
         Configuration configuration = SparkHadoopUtil.get().newConfiguration(conf);
-        Hardware device = Simulation.hardware(hardware, configuration);
+        Hardware device = Simulation.hardware(cluster, configuration);
         Simulation simulation = model == null
                 ? Simulation.of(params, vocabularySize, conf, configuration)
                 : Simulation.of(params, model, configuration);
@@ -113,6 +115,21 @@ final class SimulateCommand implements Callable<Integer> {
         }
         out.flush();
         return ExitCode.OK.status();
+    }
+
+    /** Before a simulation that may take long. */
+    private void checkTrace() {
+        if (trace == null) {
+            return;
+        }
+        Path directory = trace.toAbsolutePath().getParent();
+        boolean writable = Files.exists(trace)
+                ? Files.isRegularFile(trace) && Files.isWritable(trace)
+                : Files.isDirectory(directory) && Files.isWritable(directory);
+        if (!writable) {
+            throw new IllegalArgumentException(
+                    "--trace " + trace + " cannot be written: name a file in a directory that is there and writable");
+        }
     }
 
     private SimulationReport simulate(Scenario scenario, Hardware device) throws IOException {

@@ -61,6 +61,7 @@ final class Defaults {
         set(of, of.schedule(), "1f1b");
         set(of, of.virtualStages(), 1);
         set(of, of.layout(), "manual");
+        set(of, of.cluster(), "");
         set(of, of.deviceMemory(), "");
     }
 

@@ -14,10 +14,11 @@ import org.apache.spark.SparkConf;
 /**
  * The plan of a training run before it runs.
  *
+ * @param choice why this layout was taken; empty where it was set
  * @param deviceBytes what a rank may allocate; empty for no limit
  * @param misfit why the layout does not fit, and the nearest that do; empty where it fits
  */
-public record Explanation(PlanReport report, OptionalLong deviceBytes, String misfit) {
+public record Explanation(PlanReport report, String choice, OptionalLong deviceBytes, String misfit) {
 
     /**
      * Plans without a cluster. Of an initial model its config.json is enough.
@@ -41,21 +42,25 @@ public record Explanation(PlanReport report, OptionalLong deviceBytes, String mi
                 .vocabularySize();
     }
 
-    /** The plan as text; last whether it fits, if there is a limit. */
+    /** The plan as text; last why the layout was chosen, if it was, and whether it fits, if there is a limit. */
     public String text() {
+        String plan = choice.isEmpty() ? report.toString() : report + "\n" + choice + "\n";
         if (deviceBytes.isEmpty()) {
-            return report.toString();
+            return plan;
         }
         String verdict = misfit.isEmpty()
                 ? "fits the deviceMemory of " + deviceBytes.getAsLong() + " bytes: the fullest rank takes "
                         + report.peakBytes()
                 : misfit;
-        return report + "\n" + verdict + "\n";
+        return plan + "\n" + verdict + "\n";
     }
 
     /** The plan as a JSON object; keys carry the units. */
     public String json() {
         ObjectNode node = report.json();
+        if (!choice.isEmpty()) {
+            node.put("choice", choice);
+        }
         deviceBytes.ifPresent(bytes -> node.put("deviceMemoryBytes", bytes));
         node.put("fits", misfit.isEmpty());
         if (!misfit.isEmpty()) {

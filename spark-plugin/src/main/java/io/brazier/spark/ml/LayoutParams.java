@@ -151,12 +151,12 @@ public interface LayoutParams<T> extends ShardingParams<T> {
         return (T) set(virtualStages(), value);
     }
 
-    /** Manual = as the settings say, auto = chosen so that it fits deviceMemory. */
+    /** Manual = as the settings say, auto = chosen so that it fits deviceMemory and, where cluster is set, is fastest there. */
     default Param<String> layout() {
         return Declare.stringParam(
                 this,
                 "layout",
-                "manual = as the settings say, auto = chosen so that it fits deviceMemory",
+                "manual = as the settings say, auto = chosen so that it fits deviceMemory and, where cluster is set, is fastest there",
                 "manual",
                 "auto");
     }
@@ -168,6 +168,23 @@ public interface LayoutParams<T> extends ShardingParams<T> {
     @SuppressWarnings("unchecked")
     default T setLayout(String value) {
         return (T) set(layout(), value);
+    }
+
+    /** Hardware for which layout auto takes the fastest: a100, h100 or the path of a .json file; empty = the nearest to the settings. */
+    default Param<String> cluster() {
+        return Declare.stringParam(
+                this,
+                "cluster",
+                "hardware for which layout auto takes the fastest: a100, h100 or the path of a .json file; empty = the nearest to the settings");
+    }
+
+    default String getCluster() {
+        return getOrDefault(cluster());
+    }
+
+    @SuppressWarnings("unchecked")
+    default T setCluster(String value) {
+        return (T) set(cluster(), value);
     }
 
     /** Bytes for one rank's arena, as in 80g; empty = spark.executor.memoryOverhead over the executor's ranks on YARN and Kubernetes, no limit elsewhere. */

@@ -8,19 +8,30 @@ import io.brazier.nn.ModelConfig;
 import io.brazier.plan.Layout;
 import io.brazier.plan.Request;
 import io.brazier.program.Instruction;
+import io.brazier.sim.Hardware;
+import io.brazier.sim.LayoutSearch;
+import io.brazier.sim.LayoutSearch.Bounds;
+import io.brazier.sim.LayoutSearch.Found;
+import io.brazier.sim.LayoutSearch.Query;
 import io.brazier.tensor.Mesh;
 import io.brazier.train.TrainingConfig;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.ToLongFunction;
 import java.util.stream.Collectors;
+import org.apache.hadoop.conf.Configuration;
 
 /** Settles the layout of a run and what it needs, on the driver alone. */
 final class LayoutPlanner {
     private static final int NUM_PROPOSALS = 3;
 
+    /** Simulated layouts that are tried: workspaces of kernels may take what the plan alone left. */
+    private static final int NUM_SIMULATED = 8;
+
     private final CausalLM params;
+    private final Configuration configuration;
     private final ModelConfig model;
     private final TrainingConfig config;
     private final OptionalLong deviceBytes;
@@ -29,6 +40,7 @@ final class LayoutPlanner {
     /** @param settings checked ones, of which config was made */
     LayoutPlanner(FitSettings settings, ModelConfig model, TrainingConfig config) {
         this.params = settings.params();
+        this.configuration = settings.configuration();
         this.model = model;
         this.config = config;
         this.deviceBytes = LayoutSettings.deviceBytes(params, settings.conf());
@@ -41,7 +53,7 @@ final class LayoutPlanner {
      * @throws IllegalArgumentException when it does not run, or does not fit a rank's memory: then with the nearest that do
      */
     Layout settle() {
-        Layout layout = wanted();
+        Layout layout = wanted().layout();
         if (deviceBytes.isPresent()) {
             refuseMisfit(report(layout));
         } else {
@@ -52,25 +64,36 @@ final class LayoutPlanner {
 
     /** The plan, also of a layout that does not fit. */
     Explanation explain() {
-        PlanReport report = report(wanted());
+        LayoutChoice choice = wanted();
+        PlanReport report = report(choice.layout());
         boolean fits = deviceBytes.isEmpty() || report.peakBytes() <= deviceBytes.getAsLong();
-        return new Explanation(report, deviceBytes, fits ? "" : misfit(report));
+        return new Explanation(report, choice.reason(), deviceBytes, fits ? "" : misfit(report));
     }
 
     /** As set, or chosen. */
-    private Layout wanted() {
+    private LayoutChoice wanted() {
         List<String> violations = new ArrayList<>();
         Layout layout = LayoutSettings.layout(params, violations);
         refuse(violations);
         if (!params.getLayout().equals("auto")) {
-            return layout;
+            return LayoutChoice.set(layout);
         }
-        return LayoutChoice.NEAREST
-                .choose(search(layout))
-                .map(Fitting::layout)
-                .orElseThrow(() -> new IllegalArgumentException("layout auto: of " + params.getNumWorkers()
-                        + " workers none runs and fits" + limit() + "; as it is set: "
-                        + String.join("; ", violations(layout))));
+        Optional<LayoutChoice> choice =
+                params.getCluster().isEmpty() ? LayoutChoice.nearest(search(layout)) : fastest(layout);
+        return choice.orElseThrow(() -> new IllegalArgumentException("layout auto: of " + params.getNumWorkers()
+                + " workers none runs and fits" + limit() + "; as it is set: "
+                + String.join("; ", violations(layout))));
+    }
+
+    private Optional<LayoutChoice> fastest(Layout least) {
+        Hardware hardware = Simulation.hardware(params.getCluster(), configuration);
+        long memoryBytes = deviceBytes.orElse(Bounds.of(hardware).memoryBytes());
+        Query query = new Query(
+                model, least.mesh().worldSize(), config.batchSize(), config.sequenceLength(), least.precision());
+        List<Found> found = LayoutSearch.best(
+                query, new Bounds(memoryBytes, config.numMicroBatches(), least), hardware, NUM_SIMULATED);
+        return LayoutChoice.fastest(
+                found, layout -> PlanReport.peakBytes(request(layout), workspaceBytes) <= memoryBytes);
     }
 
     private List<String> violations(Layout layout) {

@@ -7,6 +7,7 @@ import io.brazier.nn.ModelConfig;
 import io.brazier.plan.Layout;
 import io.brazier.sim.Hardware;
 import io.brazier.sim.LayoutSearch;
+import io.brazier.sim.LayoutSearch.Bounds;
 import io.brazier.sim.LayoutSearch.Found;
 import io.brazier.sim.LayoutSearch.Query;
 import io.brazier.sim.Scenario;
@@ -38,9 +39,19 @@ public record Simulation(CausalLM params, ModelConfig model) {
         }
     }
 
-    /** A file that is built in, or one of the user's. */
+    /**
+     * A file that is built in, or one of the user's.
+     *
+     * @throws IllegalArgumentException when it cannot be used
+     */
     public static Hardware hardware(String name, Configuration configuration) {
-        return name.endsWith(".json") ? Hardware.read(new HadoopStorage(configuration), name) : Hardware.named(name);
+        try {
+            return name.endsWith(".json")
+                    ? Hardware.read(new HadoopStorage(configuration), name)
+                    : Hardware.named(name);
+        } catch (CheckpointException e) {
+            throw new IllegalArgumentException("cluster cannot be used: " + e.getMessage(), e);
+        }
     }
 
     /** Whether the layout is left to a search. */
@@ -70,6 +81,6 @@ public record Simulation(CausalLM params, ModelConfig model) {
         Layout set = LayoutSettings.layout(params, new ArrayList<>());
         Query query = new Query(
                 model, params.getNumWorkers(), params.getBatchSize(), params.getSequenceLength(), set.precision());
-        return LayoutSearch.best(query, hardware, count);
+        return LayoutSearch.best(query, Bounds.of(hardware), hardware, count);
     }
 }

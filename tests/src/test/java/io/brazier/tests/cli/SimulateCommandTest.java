@@ -82,7 +82,7 @@ class SimulateCommandTest {
 
     @Test
     void findsALayout() {
-        String text = run(0, with("--gpus", "2", "--hardware", "a100", "--layout", "auto"));
+        String text = run(0, with("--gpus", "2", "--cluster", "a100", "--layout", "auto"));
         assertTrue(text.contains("1. ") && text.contains("5. ") && text.contains("limited by"), text);
     }
 
@@ -98,8 +98,16 @@ class SimulateCommandTest {
 
     @Test
     void namesWhatIsWrong() {
-        String text = run(2, with("--gpus", "8", "--tensor-parallel", "8", "--hardware", "b200"));
+        String text = run(2, with("--gpus", "8", "--tensor-parallel", "8", "--cluster", "b200"));
         assertTrue(text.contains("hardware b200 is not built in"), text);
+        text = run(2, with("--cluster", "missing.json"));
+        assertTrue(text.contains("cluster cannot be used: ") && text.contains("missing.json"), text);
+        Path trace = directory.resolve("missing").resolve("trace.json");
+        text = run(2, with("--trace", trace.toString()));
+        assertTrue(text.contains("--trace " + trace + " cannot be written: name a file"), text);
+        assertTrue(!text.contains("tokens/s"), text);
+        text = run(2, with("--trace", directory.toString()));
+        assertTrue(text.contains("cannot be written"), text);
         text = run(2, with("--gpus", "8", "--tensor-parallel", "8"));
         assertTrue(text.contains("numHeads 4 is no multiple of tp 8"), text);
     }

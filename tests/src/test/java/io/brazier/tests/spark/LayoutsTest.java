@@ -4,8 +4,16 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.brazier.checkpoint.Json;
+import io.brazier.sim.Hardware;
 import io.brazier.spark.ml.CausalLM;
 import io.brazier.spark.ml.CausalLMModel;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
@@ -148,6 +156,43 @@ class LayoutsTest {
         CausalLM large =
                 settings().setNumWorkers(4).setWidth(512).setLayout("auto").setDeviceMemory("160m");
         assertTrue(large.explain(text()).contains("fits the deviceMemory"), large.explain(text()));
+    }
+
+    /** Replicas move most, and wait least: they win where moving costs nothing, and lose where it costs most. */
+    @Test
+    void autoTakesWhatIsFastestOnACluster() throws Exception {
+        CausalLM auto = settings().setNumWorkers(2).setLayout("auto");
+        auto.setCluster(clusterFile("slow", 1e5, 1e-3));
+        String slow = auto.explain(text());
+        assertTrue(slow.contains("layout auto: on slow the fastest found that fits"), slow);
+        double expected = one.summary().validationLoss();
+        assertEquals(expected, auto.fit(text()).summary().validationLoss(), 1e-4 * expected);
+        auto.setCluster(clusterFile("fast", 1e15, 0));
+        String fast = auto.explain(text());
+        assertTrue(fast.contains("dp 2 * pp 1") && !slow.contains("dp 2 * pp 1"), slow + fast);
+        assertEquals(expected, auto.fit(text()).summary().validationLoss(), 1e-4 * expected);
+        auto.setCluster("b200");
+        String message = assertThrows(IllegalArgumentException.class, () -> auto.fit(text()))
+                .getMessage();
+        assertTrue(message.contains("b200 is not built in"), message);
+        auto.setCluster("missing.json");
+        message = assertThrows(IllegalArgumentException.class, () -> auto.fit(text()))
+                .getMessage();
+        assertTrue(message.contains("missing.json"), message);
+    }
+
+    /** An H100 with links of its own, and kernels that start at once. */
+    private static String clusterFile(String name, double bytesPerSecond, double latencySeconds) throws IOException {
+        try (InputStream in = Hardware.class.getResourceAsStream("h100.json")) {
+            ObjectNode node = (ObjectNode) Json.parse("h100.json", in.readAllBytes());
+            node.put("name", name).put("kernelSeconds", 1e-12);
+            ((ObjectNode) node.get("network")).put("callSeconds", 0);
+            for (JsonNode tier : node.get("network").get("tiers")) {
+                ((ObjectNode) tier).put("bytesPerSecond", bytesPerSecond).put("latencySeconds", latencySeconds);
+            }
+            Path file = cluster.directory("clusters").resolve(name + ".json");
+            return Files.write(file, Json.bytes(node)).toString();
+        }
     }
 
     @Test
