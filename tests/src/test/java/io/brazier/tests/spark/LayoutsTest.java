@@ -181,11 +181,12 @@ class LayoutsTest {
         assertTrue(message.contains("missing.json"), message);
     }
 
-    /** An H100 with links of its own, and kernels that start at once. */
+    /** One slow processor with links of its own, and kernels that start at once. */
     private static String clusterFile(String name, double bytesPerSecond, double latencySeconds) throws IOException {
         try (InputStream in = Hardware.class.getResourceAsStream("h100.json")) {
             ObjectNode node = (ObjectNode) Json.parse("h100.json", in.readAllBytes());
-            node.put("name", name).put("kernelSeconds", 1e-12);
+            node.put("name", name).put("kernelSeconds", 1e-12).put("numProcessors", 1);
+            ((ObjectNode) node.get("peakFlopsPerSecond")).put("f32", 1e9);
             ((ObjectNode) node.get("network")).put("callSeconds", 0);
             for (JsonNode tier : node.get("network").get("tiers")) {
                 ((ObjectNode) tier).put("bytesPerSecond", bytesPerSecond).put("latencySeconds", latencySeconds);
