@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.brazier.exec.TrainingEngine.State;
 import io.brazier.nn.GptConfig;
 import io.brazier.nn.LlamaConfig;
 import io.brazier.nn.LlamaConfig.Experts;
@@ -120,8 +121,8 @@ class CheckpointLayoutsTest {
         assertEquals(3, second.firstStep());
         assertSame(first.at("saved 3"), second.at("begins 3"));
         // The best weights were those of step 2: what is restored at the end came through the checkpoint.
-        assertSame(first.at("evaluated 2").whole("WEIGHT"), second.at("end").whole("WEIGHT"));
-        assertSame(second.at("end").whole("WEIGHT"), second.lent());
+        assertSame(first.at("evaluated 2").whole(State.WEIGHT), second.at("end").whole(State.WEIGHT));
+        assertSame(second.at("end").whole(State.WEIGHT), second.lent());
         for (int s = 3; s < CheckpointedRun.NUM_STEPS; s++) {
             double expected = first.losses().get(s);
             assertEquals(expected, second.losses().get(s - 3), before == after ? 0 : LOSS_TOLERANCE * expected);
@@ -131,9 +132,9 @@ class CheckpointLayoutsTest {
         if (before == after) {
             assertSame(expected, actual);
         } else {
-            expected.whole("WEIGHT")
+            expected.whole(State.WEIGHT)
                     .forEach((name, values) ->
-                            close(name, values, actual.whole("WEIGHT").get(name)));
+                            close(name, values, actual.whole(State.WEIGHT).get(name)));
         }
     }
 
@@ -154,7 +155,7 @@ class CheckpointLayoutsTest {
             if (before != null) {
                 assertSame(before.at("saved 3"), after.at("begins 3"));
             }
-            assertSame(after.at("end").whole("WEIGHT"), after.lent());
+            assertSame(after.at("end").whole(State.WEIGHT), after.lent());
             before = before == null ? after : before;
             resume = new Resume.From(other.resolve("layout-0/step-00000003").toString());
         }
@@ -173,7 +174,7 @@ class CheckpointLayoutsTest {
         Outcome after =
                 CheckpointedRun.train(GPT, tensor, other.resolve("other").toString(), resume);
         assertSame(before.at("saved 3"), after.at("begins 3"));
-        assertSame(after.at("end").whole("WEIGHT"), after.lent());
+        assertSame(after.at("end").whole(State.WEIGHT), after.lent());
     }
 
     /** Only the last rank reads what is damaged, but all go back, and nothing of what is damaged was used. */
@@ -201,7 +202,7 @@ class CheckpointLayoutsTest {
     }
 
     private static void assertSame(Kept expected, Kept actual) {
-        for (String state : Kept.STATES) {
+        for (State state : Kept.SAVED) {
             assertSame(expected.whole(state), actual.whole(state));
         }
     }

@@ -143,7 +143,7 @@ final class CheckpointedRun {
     }
 
     private void keep(String moment, TrainingEngine engine) {
-        states.computeIfAbsent(moment, k -> new Kept()).add(engine);
+        states.computeIfAbsent(moment, k -> new Kept(Kept.SAVED)).add(engine);
     }
 
     /** Keeps the states that checkpoints, evaluations and the first step see. */

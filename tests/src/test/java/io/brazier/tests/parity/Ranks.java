@@ -5,7 +5,6 @@ import io.brazier.cpu.CpuCommunicators;
 import io.brazier.cpu.CpuEngines;
 import io.brazier.exec.LoadedPlan.Fill;
 import io.brazier.exec.TrainingEngine;
-import io.brazier.exec.TrainingEngine.Parameter;
 import io.brazier.exec.TrainingEngine.State;
 import io.brazier.exec.TrainingEngine.StepOutcome;
 import io.brazier.exec.TrainingSpec;
@@ -14,17 +13,13 @@ import io.brazier.nn.ModelConfig;
 import io.brazier.nn.RankView;
 import io.brazier.optim.AdamWSettings;
 import io.brazier.plan.Layout;
-import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
-import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -40,7 +35,7 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
     /** Outcomes by step, the losses of evaluations summed over ranks, and the whole final state of every parameter. */
     record Run(List<StepOutcome> steps, double evaluation, Map<String, float[]> state, List<Long> memoryBytes) {}
 
-    private record Part(List<StepOutcome> steps, double evaluation, Map<Parameter, float[][]> kept, long memoryBytes) {}
+    private record Part(List<StepOutcome> steps, double evaluation, long memoryBytes) {}
 
     /** What a test does on a rank. */
     interface Work<T> {
@@ -90,7 +85,9 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
 
     /** Trains, and evaluates after the first step and after the last. */
     Run train(Layout layout, int numMicroBatches, int numThreads) {
-        return assemble(onRanks(layout, numMicroBatches, numThreads, this::train));
+        Kept kept = new Kept(List.of(State.values()));
+        return assemble(
+                onRanks(layout, numMicroBatches, numThreads, (engine, rows) -> train(engine, rows, kept)), kept);
     }
 
     /** Does the same on every rank; a failure of one ends all. */
@@ -125,9 +122,7 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
         }
     }
 
-    /** Whole parameters of what ranks keep; those who keep the same elements must agree to the last bit. */
-    private static Run assemble(List<Part> parts) {
-        Map<String, float[]> state = new TreeMap<>();
+    private static Run assemble(List<Part> parts, Kept kept) {
         double evaluation = 0;
         for (Part part : parts) {
             if (!part.steps().equals(parts.get(0).steps())) {
@@ -135,37 +130,11 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
                         part.steps() + " on a rank, " + parts.get(0).steps() + " on the first");
             }
             evaluation += part.evaluation();
-            part.kept().forEach((p, byState) -> {
-                for (State kind : State.values()) {
-                    float[] from = byState[kind.ordinal()];
-                    float[] whole = state.computeIfAbsent(p.name() + " " + kind, k -> {
-                        float[] empty = new float[(int) p.shard().global().numElements()];
-                        Arrays.fill(empty, Float.NaN);
-                        return empty;
-                    });
-                    p.forEachRun(0, p.numElements(), (global, local, count) -> {
-                        for (int i = 0; i < count; i++) {
-                            int at = (int) global + i;
-                            if (!Float.isNaN(whole[at]) && whole[at] != from[(int) local + i]) {
-                                throw new AssertionError(p.name() + " " + kind + " differs between ranks");
-                            }
-                            whole[at] = from[(int) local + i];
-                        }
-                    });
-                }
-            });
         }
-        state.forEach((name, values) -> {
-            for (float value : values) {
-                if (Float.isNaN(value)) {
-                    throw new AssertionError("nobody keeps all of " + name + ", or it is not a number");
-                }
-            }
-        });
         return new Run(
                 parts.get(0).steps(),
                 evaluation,
-                state,
+                kept.whole(),
                 parts.stream().map(Part::memoryBytes).toList());
     }
 
@@ -186,7 +155,7 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
         }
     }
 
-    private Part train(TrainingEngine engine, Rows rows) {
+    private Part train(TrainingEngine engine, Rows rows, Kept kept) {
         List<StepOutcome> steps = new ArrayList<>();
         double evaluation = 0;
         for (int step = 0; step < numSteps; step++) {
@@ -195,15 +164,8 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
                 evaluation += rows.evaluate(engine);
             }
         }
-        Map<Parameter, float[][]> kept = new LinkedHashMap<>();
-        for (Parameter p : engine.parameters()) {
-            float[][] byState = new float[State.values().length][(int) p.numElements()];
-            for (State kind : State.values()) {
-                engine.read(p, kind, 0, FloatBuffer.wrap(byState[kind.ordinal()]));
-            }
-            kept.put(p, byState);
-        }
-        return new Part(steps, evaluation, kept, engine.memoryBytes());
+        kept.add(engine);
+        return new Part(steps, evaluation, engine.memoryBytes());
     }
 
     private int[][] batch(int step) {
