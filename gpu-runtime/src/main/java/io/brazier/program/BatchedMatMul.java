@@ -90,34 +90,9 @@ public record BatchedMatMul(Transpose transpose, Operand addend) implements Matr
 
     @Override
     public void differentiate(GradientBuilder g) {
-        Value x = g.input(0);
-        Value w = g.input(1);
-        Value dy = g.gradient(0);
-        switch (transpose) {
-            case NONE -> {
-                product(g, 1, Transpose.X, x, dy);
-                product(g, 0, Transpose.W, dy, w);
-            }
-            case W -> {
-                product(g, 1, Transpose.X, dy, x);
-                product(g, 0, Transpose.NONE, dy, w);
-            }
-            case X -> throw new IllegalArgumentException("a weight-gradient product is not differentiated again");
-        }
+        Matrix.operandGradients(g, transpose, BatchedMatMul::new);
         if (addend == Operand.PRESENT && g.wants(2)) {
-            g.contribute(2, dy);
-        }
-    }
-
-    private static void product(GradientBuilder g, int input, Transpose transpose, Value a, Value b) {
-        if (g.wants(input)) {
-            Value partial = g.partial(input);
-            g.replace(
-                    input,
-                    (partial == null
-                                    ? g.emit(plain(transpose), a, b)
-                                    : g.emit(new BatchedMatMul(transpose, Operand.PRESENT), a, b, partial))
-                            .get(0));
+            g.contribute(2, g.gradient(0));
         }
     }
 

@@ -8,6 +8,8 @@ import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BiFunction;
+import java.util.function.Function;
 
 /** Matrix products and what rides on them. */
 public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows, BatchedMatMul {
@@ -35,6 +37,39 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
         }
     }
 
+    /** dx = dy w^T and dw = x^T dy of a product, as products that add what is there already. */
+    static void operandGradients(
+            GradientBuilder g, Transpose transpose, BiFunction<Transpose, Operand, ? extends Op> product) {
+        Value x = g.input(0);
+        Value w = g.input(1);
+        Value dy = g.gradient(0);
+        switch (transpose) {
+            case NONE -> {
+                add(g, 1, addend -> product.apply(Transpose.X, addend), x, dy);
+                add(g, 0, addend -> product.apply(Transpose.W, addend), dy, w);
+            }
+            case W -> {
+                add(g, 1, addend -> product.apply(Transpose.X, addend), dy, x);
+                add(g, 0, addend -> product.apply(Transpose.NONE, addend), dy, w);
+            }
+            case X -> throw new IllegalArgumentException("a weight-gradient product is not differentiated again");
+        }
+    }
+
+    /** Adds a gradient by an op that takes the sum so far, if there is one, as its last operand. */
+    private static void add(GradientBuilder g, int input, Function<Operand, ? extends Op> gradient, Value... operands) {
+        if (!g.wants(input)) {
+            return;
+        }
+        List<Value> all = new ArrayList<>(List.of(operands));
+        Value partial = g.partial(input);
+        if (partial != null) {
+            all.add(partial);
+        }
+        Op op = gradient.apply(partial == null ? Operand.ABSENT : Operand.PRESENT);
+        g.replace(input, g.emit(op, all.toArray(Value[]::new)).get(0));
+    }
+
     /**
      * y = activation(x w + bias + addend).
      *
@@ -50,11 +85,7 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
     record MatMul(Transpose transpose, Operand bias, Operand addend, Activation activation) implements Matrix {
 
         public static MatMul plain(Transpose transpose) {
-            return new MatMul(transpose, Operand.ABSENT, Operand.ABSENT, Activation.NONE);
-        }
-
-        private MatMul withAddend(Value addendOrNull) {
-            return new MatMul(transpose, bias, addendOrNull == null ? Operand.ABSENT : Operand.PRESENT, activation);
+            return gradient(transpose, Operand.ABSENT);
         }
 
         @Override
@@ -167,41 +198,18 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
                 throw new IllegalArgumentException(
                         "matmul with a fused activation is for inference: write activate as an op of its own to train");
             }
-            Value x = g.input(0);
-            Value w = g.input(1);
-            Value dy = g.gradient(0);
-            switch (transpose) {
-                case NONE -> {
-                    product(g, 1, Transpose.X, x, dy);
-                    product(g, 0, Transpose.W, dy, w);
-                }
-                case W -> {
-                    product(g, 1, Transpose.X, dy, x);
-                    product(g, 0, Transpose.NONE, dy, w);
-                }
-                case X -> throw new IllegalArgumentException("a weight-gradient product is not differentiated again");
-            }
-            if (bias == Operand.PRESENT && g.wants(2)) {
-                Value partial = g.partial(2);
-                g.replace(
-                        2,
-                        partial == null
-                                ? g.emit(new SumRows(Operand.ABSENT), dy).get(0)
-                                : g.emit(new SumRows(Operand.PRESENT), dy, partial)
-                                        .get(0));
+            operandGradients(g, transpose, MatMul::gradient);
+            if (bias == Operand.PRESENT) {
+                add(g, 2, SumRows::new, g.gradient(0));
             }
             int last = 2 + bias.count();
             if (addend == Operand.PRESENT && g.wants(last)) {
-                g.contribute(last, dy);
+                g.contribute(last, g.gradient(0));
             }
         }
 
-        private static void product(GradientBuilder g, int input, Transpose transpose, Value a, Value b) {
-            if (g.wants(input)) {
-                Value partial = g.partial(input);
-                MatMul op = plain(transpose).withAddend(partial);
-                g.replace(input, (partial == null ? g.emit(op, a, b) : g.emit(op, a, b, partial)).get(0));
-            }
+        private static MatMul gradient(Transpose transpose, Operand addend) {
+            return new MatMul(transpose, Operand.ABSENT, addend, Activation.NONE);
         }
 
         @Override
