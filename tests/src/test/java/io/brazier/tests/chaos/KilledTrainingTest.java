@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.apache.spark.sql.Dataset;
@@ -26,6 +27,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Two executor JVMs train; one is killed in the middle. The job ends by itself, with the weights of a run that nobody disturbed, to
@@ -37,6 +40,14 @@ class KilledTrainingTest {
     private static SparkCluster cluster;
     private static SparkSession spark;
     private static byte[] undisturbed;
+
+    /** A layout by name. */
+    private record Setting(String name, UnaryOperator<CausalLM> set) {
+        @Override
+        public String toString() {
+            return name;
+        }
+    }
 
     @TempDir
     Path directory;
@@ -70,25 +81,41 @@ class KilledTrainingTest {
 
     @Test
     void beforeTheFirstCheckpoint() throws Exception {
-        survives((step, evaluated, saved) -> step == 3);
+        survives(estimator(), undisturbed, (step, evaluated, saved) -> step == 3);
     }
 
     @Test
     void betweenTwoCheckpoints() throws Exception {
-        survives((step, evaluated, saved) -> step == 17);
+        survives(estimator(), undisturbed, (step, evaluated, saved) -> step == 17);
     }
 
     @Test
     void whenACheckpointWasJustWritten() throws Exception {
-        survives((step, evaluated, saved) -> saved && step == 20);
+        survives(estimator(), undisturbed, (step, evaluated, saved) -> saved && step == 20);
     }
 
     @Test
     void afterTheLastEvaluation() throws Exception {
-        survives((step, evaluated, saved) -> evaluated && step == STEPS);
+        survives(estimator(), undisturbed, (step, evaluated, saved) -> evaluated && step == STEPS);
     }
 
-    private void survives(Moment moment) throws Exception {
+    static Stream<Setting> shared() {
+        return Stream.of(
+                new Setting("tp 2", lm -> lm.setTensorParallel(2)),
+                new Setting("pp 2", lm -> lm.setPipelineParallel(2).setNumMicroBatches(4)),
+                new Setting("zero 3", lm -> lm.setZeroStage(3)),
+                new Setting("zero 1 bf16", lm -> lm.setZeroStage(1).setPrecision("bf16")));
+    }
+
+    /** No rank has all that the other lost: only the checkpoint brings it back. */
+    @ParameterizedTest
+    @MethodSource("shared")
+    void whereRanksShareTheModel(Setting layout) throws Exception {
+        CausalLMModel model = layout.set().apply(estimator()).fit(book());
+        survives(layout.set().apply(estimator()), Weights.of(model), (step, evaluated, saved) -> step == 17);
+    }
+
+    private void survives(CausalLM estimator, byte[] expected, Moment moment) throws Exception {
         Path checkpoints = directory.resolve("checkpoints");
         AtomicBoolean killed = new AtomicBoolean();
         TrainingListener villain = new TrainingListener() {
@@ -116,14 +143,14 @@ class KilledTrainingTest {
                 }
             }
         };
-        CausalLMModel model = estimator()
+        CausalLMModel model = estimator
                 .setCheckpointDir(checkpoints.toString())
                 .setCheckpointInterval(5)
                 .setListener(villain)
                 .fit(book());
         assertTrue(killed.get());
         assertTrue(model.summary().numRestarts() >= 1);
-        assertArrayEquals(undisturbed, Weights.of(model));
+        assertArrayEquals(expected, Weights.of(model));
         assertEquals(STEPS, model.summary().lossHistory().length);
         onlyCommittedCheckpointsIn(checkpoints);
     }
