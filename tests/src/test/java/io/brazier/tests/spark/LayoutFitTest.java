@@ -2,13 +2,17 @@ package io.brazier.tests.spark;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.spark.ml.CausalLM;
 import io.brazier.spark.ml.CausalLMModel;
+import io.brazier.train.StepReport;
+import io.brazier.train.TrainingListener;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
+import org.apache.commons.io.FileUtils;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -18,7 +22,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** A run that one layout finished is given back by every other as the same file, whatever ranks keep of it. */
+/** What runs of any layout leave behind and tell: the same finished model, a run that goes on, the account of experts. */
 class LayoutFitTest {
     private static SparkSession spark;
 
@@ -56,6 +60,45 @@ class LayoutFitTest {
                 assertEquals(6, model.summary().numSteps());
             }
             assertArrayEquals(first, weights);
+        }
+    }
+
+    @Test
+    void aRunInBrainFloatsGoesOnFromItsMasters() throws Exception {
+        CausalLM estimator =
+                estimator().setPrecision("bf16").setDropout(0.1).setZeroStage(1).setCheckpointInterval(3);
+        byte[] uninterrupted = Weights.of(estimator.fit(book()));
+        FileUtils.deleteDirectory(directory.resolve("step-00000006").toFile());
+        CausalLMModel resumed = estimator.fit(book());
+        assertEquals(3, resumed.summary().lossHistory().length);
+        assertArrayEquals(uninterrupted, Weights.of(resumed));
+    }
+
+    @Test
+    void whatExpertsDropAndTheirBalanceReachTheDriver() {
+        List<StepReport> heard = new ArrayList<>();
+        CausalLMModel model = estimator()
+                .setModelType("llama")
+                .setNumExperts(4)
+                .setExpertsPerToken(2)
+                .setCapacityFactor(0.5)
+                .setBalanceCoefficient(0.5)
+                .setExpertParallel(2)
+                .setListener(new TrainingListener() {
+                    @Override
+                    public void onStep(StepReport report) {
+                        heard.add(report);
+                    }
+                })
+                .fit(book());
+        assertEquals(6, heard.size());
+        assertEquals(heard, model.summary().steps());
+        long chosen = 2 * 2 * 4 * 16;
+        for (StepReport step : heard) {
+            // Slots for half of what is chosen; two blocks, each at least the coefficient: tokens spread evenly give
+            // it.
+            assertTrue(step.droppedTokens() >= chosen / 2 && step.droppedTokens() < chosen, step.toString());
+            assertTrue(step.balanceLoss() > 0.9 && step.balanceLoss() < 5, step.toString());
         }
     }
 
