@@ -200,3 +200,116 @@ __device__ __forceinline__ void cp_async_wait() {
     cudasim_cp_async_wait(kPending);
 #endif
 }
+
+// ---- tiles of bf16 in shared memory ----
+
+// Elements between the rows of a tile: 16 bytes more than its width, so that eight rows of one column lie in different banks.
+template <int kWidth>
+constexpr int kTileStride = kWidth + 8;
+
+// Copies rows [0, rows) and columns [0, width) of a matrix into a tile of kRows rows and kWidth columns, zeros elsewhere. All
+// kThreads of the block must call it; the tile is there after cp_async_wait and a barrier.
+template <int kWidth, int kRows, int kThreads>
+__device__ __forceinline__ void load_tile(bf16* tile, const bf16* from, int64 stride, int rows, int width) {
+    constexpr int kStride = kTileStride<kWidth>, kChunks = kWidth / 8;
+    if (width % 8 == 0) {
+#pragma unroll 1
+        for (int x = static_cast<int>(threadIdx.x); x < kRows * kChunks; x += kThreads) {
+            int row = x / kChunks, column = x % kChunks * 8;
+            bool valid = row < rows && column < width;
+            cp_async_16(tile + row * kStride + column, valid ? from + row * stride + column : from, valid);
+        }
+    } else {
+#pragma unroll 1
+        for (int x = static_cast<int>(threadIdx.x); x < kRows * kWidth; x += kThreads) {
+            int row = x / kWidth, column = x % kWidth;
+            tile[row * kStride + column] = row < rows && column < width ? from[row * stride + column] : bf16{0};
+        }
+    }
+}
+
+// Operand a of mma_bf16: a[m][k] = tile[row + m][column + k].
+template <int kWidth>
+__device__ __forceinline__ void load_a(unsigned (&a)[4], const bf16* tile, int row, int column) {
+    ldmatrix_x4(a, tile + (row + lane() % 16) * kTileStride<kWidth> + column + lane() / 16 * 8);
+}
+
+// Operand b of two products side by side: b[k][n] = tile[row + k][column + n] for n < 16.
+template <int kWidth>
+__device__ __forceinline__ void load_b(unsigned (&b)[4], const bf16* tile, int row, int column) {
+    ldmatrix_x4_trans(b, tile + (row + lane() % 16) * kTileStride<kWidth> + column + lane() / 16 * 8);
+}
+
+// The same of a tile that holds b transposed: b[k][n] = tile[row + n][column + k].
+template <int kWidth>
+__device__ __forceinline__ void load_b_transposed(unsigned (&b)[4], const bf16* tile, int row, int column) {
+    ldmatrix_x4(b, tile + (row + lane() / 16 * 8 + lane() % 8) * kTileStride<kWidth> + column + lane() / 8 % 2 * 8);
+}
+
+// s += a b^T over a width of D: M fragments of 16 rows of tile a from `row` on, with N rows of tile b.
+template <int D, int M, int N>
+__device__ __forceinline__ void multiply_transposed(float (&s)[M][N / 8][4], const bf16* aTile, int row, const bf16* bTile) {
+#pragma unroll
+    for (int i = 0; i < D / 16; i++) {
+        unsigned a[M][4];
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            load_a<D>(a[m], aTile, row + 16 * m, 16 * i);
+        }
+#pragma unroll
+        for (int n = 0; n < N / 16; n++) {
+            unsigned b[4];
+            load_b_transposed<D>(b, bTile, 16 * n, 16 * i);
+#pragma unroll
+            for (int m = 0; m < M; m++) {
+                mma_bf16(s[m][2 * n], a[m], {b[0], b[1]});
+                mma_bf16(s[m][2 * n + 1], a[m], {b[2], b[3]});
+            }
+        }
+    }
+}
+
+// out += p b, with results p of products as they lie in registers (rounded to bf16, they are operands a in the same lanes) and
+// kColumns columns, from `column` on, of the N rows of tile b.
+template <int D, int M, int N, int kColumns>
+__device__ __forceinline__ void multiply_results(
+    float (&out)[M][kColumns / 8][4], const float (&p)[M][N / 8][4], const bf16* bTile, int column) {
+#pragma unroll
+    for (int j = 0; j < N / 16; j++) {
+        unsigned a[M][4];
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                a[m][e] = pack_bf16(p[m][2 * j + e / 2][e % 2 * 2], p[m][2 * j + e / 2][e % 2 * 2 + 1]);
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < kColumns / 16; n++) {
+            unsigned b[4];
+            load_b<D>(b, bTile, 16 * j, column + 16 * n);
+#pragma unroll
+            for (int m = 0; m < M; m++) {
+                mma_bf16(out[m][2 * n], a[m], {b[0], b[1]});
+                mma_bf16(out[m][2 * n + 1], a[m], {b[2], b[3]});
+            }
+        }
+    }
+}
+
+// The row, within 16, and the column, within 8, of element e of this lane's results of mma_bf16.
+__device__ __forceinline__ int result_row(int e) { return lane() / 4 + e / 2 * 8; }
+
+__device__ __forceinline__ int result_column(int e) { return lane() % 4 * 2 + e % 2; }
+
+// Two neighbouring elements of a row of `width` from an even column on.
+__device__ __forceinline__ void store_pair(bf16* row, int column, int width, float x, float y) {
+    if (width % 2 == 0) {
+        *reinterpret_cast<unsigned*>(row + column) = pack_bf16(x, y);
+        return;
+    }
+    row[column] = from_float<bf16>(x);
+    if (column + 1 < width) {
+        row[column + 1] = from_float<bf16>(y);
+    }
+}

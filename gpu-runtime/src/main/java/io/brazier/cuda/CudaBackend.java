@@ -15,7 +15,10 @@ import io.brazier.program.Value;
 import io.brazier.tensor.DType;
 import io.brazier.tensor.Shape;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.ToLongFunction;
@@ -34,6 +37,7 @@ public final class CudaBackend implements Backend {
     private final Staging staging = new Staging(streams);
     private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
     private final Map<Class<?>, ToLongFunction<Instruction>> workspaces = new HashMap<>();
+    private final Map<List<Double>, Long> tables = new HashMap<>();
 
     /**
      * A back end for programs without collectives.
@@ -45,6 +49,8 @@ public final class CudaBackend implements Backend {
         device.bind();
         kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
         CudaElementwise.putInto(this);
+        CudaAttention.putInto(this);
+        CudaRing.putInto(this);
     }
 
     <T extends Op> void put(Class<T> type, Lowering<T> lowering) {
@@ -64,6 +70,18 @@ public final class CudaBackend implements Backend {
     /** A launch of a kernel of a file such as norm.cu. */
     CudaLaunch launch(String file, String kernel) {
         return new CudaLaunch(kernel, kernels.get(file, kernel), streams.compute());
+    }
+
+    /** The address of a table that a kernel reads; equal tables are one, and stay as long as this back end does. */
+    long table(double[] values) {
+        return tables.computeIfAbsent(Arrays.stream(values).boxed().toList(), key -> {
+            long bytes = (long) Double.BYTES * values.length;
+            long address = allocate(bytes);
+            ByteBuffer buffer = ByteBuffer.allocateDirect((int) bytes).order(ByteOrder.nativeOrder());
+            buffer.asDoubleBuffer().put(values);
+            upload(buffer, address);
+            return address;
+        });
     }
 
     static Shape shape(Instruction i, int input) {
@@ -147,6 +165,7 @@ public final class CudaBackend implements Backend {
     @Override
     public void close() {
         CudaStreams.await(streams.compute());
+        tables.values().forEach(address -> check("cuMemFree", cuMemFree(address)));
         staging.close();
         streams.close();
         kernels.close();
