@@ -3,6 +3,7 @@ package io.brazier.pass;
 import io.brazier.program.Collective;
 import io.brazier.program.Collective.GatherWeights;
 import io.brazier.program.Collective.ScatterGradients;
+import io.brazier.program.Elementwise;
 import io.brazier.program.Instruction;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
@@ -12,13 +13,14 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /**
  * Lets the collectives of sharded weights fly while the program computes (arXiv:2304.11277, sec. 3.3): a gather of weights starts
- * some gathers early and is awaited by the first reader; a scatter of gradients starts where it stands and is awaited some
- * scatters later. So at most distance + 1 units are gathered, and as many scattered, at a time. Where the collectives end up
- * depends only on the text of the program, which all ranks share, so all start them in one order.
+ * some gathers early and is awaited by the first reader; a scatter of gradients starts where it stands and is awaited, and added
+ * to the sum of earlier micro-batches, some scatters later. So at most distance + 1 units are gathered, and as many scattered, at a
+ * time. Where the collectives end up depends only on the text of the program, which all ranks share, so all start them in one order.
  */
 public final class Overlap {
     private final Program program;
@@ -78,7 +80,12 @@ public final class Overlap {
         for (int k = 0; k < scatters.size(); k++) {
             Instruction i = program.instructions().get(scatters.get(k));
             int later = k + distance < scatters.size() ? scatters.get(k + distance) : size;
-            put(i, scatters.get(k), Math.min(later, firstUse(i)), scattered);
+            Optional<Instruction> sum = sum(i);
+            put(i, scatters.get(k), sum.isPresent() ? later : Math.min(later, firstUse(i)), scattered);
+            sum.ifPresent(add -> {
+                scattered.get(later).add(add);
+                moved.add(add);
+            });
         }
         List<Instruction> instructions = new ArrayList<>();
         for (int x = 0; x <= size; x++) {
@@ -106,6 +113,15 @@ public final class Overlap {
             }
         }
         return result;
+    }
+
+    /** The addition of what is scattered to the sum of earlier micro-batches, which nobody in the program reads: it can wait. */
+    private Optional<Instruction> sum(Instruction scatter) {
+        int use = firstUse(scatter);
+        return program.instructions().subList(use, Math.min(use + 1, size)).stream()
+                .filter(i -> i.op() instanceof Elementwise.Add && firstUse(i) == size)
+                .filter(i -> i.inputs().stream().filter(definition::containsKey).count() == 1)
+                .findFirst();
     }
 
     private int firstUse(Instruction i) {
