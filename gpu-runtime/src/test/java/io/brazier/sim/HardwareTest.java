@@ -19,16 +19,16 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class HardwareTest {
 
-    static ObjectNode file() {
-        try (InputStream in = Hardware.class.getResourceAsStream("a100.json")) {
-            return (ObjectNode) Json.parse("a100.json", in.readAllBytes());
+    static ObjectNode file(String name) {
+        try (InputStream in = Hardware.class.getResourceAsStream(name)) {
+            return (ObjectNode) Json.parse(name, in.readAllBytes());
         } catch (IOException e) {
             throw new AssertionError(e);
         }
     }
 
     private static void refused(Consumer<ObjectNode> damage, String message) {
-        ObjectNode node = file();
+        ObjectNode node = file("a100.json");
         damage.accept(node);
         IllegalArgumentException e =
                 assertThrows(IllegalArgumentException.class, () -> Hardware.parse("mine.json", node));

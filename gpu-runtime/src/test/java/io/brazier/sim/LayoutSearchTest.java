@@ -4,16 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.brazier.checkpoint.Json;
 import io.brazier.nn.GptConfig;
 import io.brazier.plan.Layout;
 import io.brazier.sim.LayoutSearch.Bounds;
 import io.brazier.sim.LayoutSearch.Found;
 import io.brazier.sim.LayoutSearch.Query;
 import io.brazier.tensor.Mesh;
-import java.io.IOException;
-import java.io.InputStream;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -30,12 +26,7 @@ class LayoutSearchTest {
     }
 
     private static Hardware withMemory(double bytes) {
-        try (InputStream in = Hardware.class.getResourceAsStream("a100.json")) {
-            ObjectNode node = (ObjectNode) Json.parse("a100.json", in.readAllBytes());
-            return Hardware.parse("small.json", node.put("memoryBytes", bytes));
-        } catch (IOException e) {
-            throw new AssertionError(e);
-        }
+        return Hardware.parse("small.json", HardwareTest.file("a100.json").put("memoryBytes", bytes));
     }
 
     /** A model that fits whole is best trained data-parallel, as only gradients travel, and those hide. */

@@ -3,6 +3,7 @@ package io.brazier.sim;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Attention.Heads;
 import io.brazier.program.BatchedMatMul;
@@ -19,6 +20,8 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.TensorType;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class OpCostTest {
     private static final Hardware A100 = Hardware.named("a100");
@@ -55,6 +58,27 @@ class OpCostTest {
     void productsOfNoiseReachWhatThePowerLimitAllows() {
         assertEquals(257.0 / 312, rate(A100, 8192, 8192, 8192), 0.01);
         assertEquals(720.0 / 989.4, rate(H100, 8192, 8192, 8192), 0.02);
+    }
+
+    /** Short runs at the boost clock, TFLOP/s of an H100 in OpenXLA's matmul_interpolator_data.h. */
+    @ParameterizedTest
+    @CsvSource({
+        "4096, 4096, 4096, 783",
+        "4096, 4096, 1024, 677",
+        "2048, 2048, 4096, 738",
+        "2048, 2048, 2048, 632",
+        "1024, 4096, 2048, 634",
+        "4096, 2048, 1024, 593",
+        "1024, 2048, 2048, 524",
+        "4096, 512, 1024, 371"
+    })
+    void productsOfManyShapesTakeWhatWasMeasured(long rows, long columns, long contracted, double teraflops) {
+        ObjectNode file = HardwareTest.file("h100.json");
+        ((ObjectNode) file.get("products")).put("peakFraction", 0.836);
+        Hardware boosted = Hardware.parse("boosted.json", file);
+        double seconds = seconds(boosted, rows, columns, contracted) + boosted.kernelSeconds();
+        double measured = 2.0 * rows * columns * contracted / (teraflops * 1e12);
+        assertEquals(measured, seconds, 0.15 * measured);
     }
 
     @Test

@@ -26,7 +26,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 class SimulatorTest {
     /** Devices of one rate, so that a step of one is comparable with that of many. */
     private static final Hardware A100 =
-            Hardware.parse("a100.json", HardwareTest.file().put("rateDeviation", 0));
+            Hardware.parse("a100.json", HardwareTest.file("a100.json").put("rateDeviation", 0));
 
     private static final GptConfig MODEL = GptConfig.of(50257, 1024, 4, 16, 1024);
     private static final int ROWS = 4;
