@@ -13,7 +13,7 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.Shape;
 import java.util.Arrays;
 
-/** Launches of attention.cu, attention_grad.cu, attention_f32.cu, rotary.cu and decoding.cu. */
+/** Launches of attention.cu, attention_grad.cu, attention_f32.cu and rotary.cu. */
 final class CudaAttention {
     private CudaAttention() {}
 
@@ -55,7 +55,6 @@ final class CudaAttention {
         backend.putWorkspace(
                 Attention.CausalAttentionGrad.class,
                 i -> i.inputs().get(2).type().bytes());
-        backend.put(Attention.CachedAttention.class, (op, i, a) -> cached(backend, op.heads(), i, a));
         backend.put(Rotary.class, (op, i, a) -> rotary(backend, op, i, a, 1));
         backend.put(Rotary.RotaryGrad.class, (op, i, a) -> rotary(backend, op.rotary(), i, a, -1));
     }
@@ -81,22 +80,6 @@ final class CudaAttention {
                 Mask.causal(shape(i, 0).dim(1)),
                 new Results(a.input(1), a.input(2), a.input(3), a.workspace()),
                 new Gradients(a.output(0), fused(h), gradients.k, gradients.v, gradients.stride, qkv, false));
-    }
-
-    private static Runnable cached(CudaBackend backend, Heads h, Instruction i, Addresses a) {
-        Value qkv = i.inputs().get(0);
-        Shape s = shape(i, 0);
-        long capacity = shape(i, 1).dim(2);
-        Runnable append = backend.launch("decoding.cu", "append" + suffix(qkv))
-                .grid(s.dim(1), s.dim(0), 1)
-                .pointers(a.input(0), a.input(3), a.output(1), a.output(2))
-                .ints(h.heads(), h.groups(), h.width(), capacity)
-                .build();
-        long head = capacity * h.width();
-        Keys keys = new Keys(a.output(1), a.output(2), h.width(), head, h.groups() * head);
-        Mask mask = Mask.causal(capacity);
-        Runnable attend = forward(backend, h, qkv, a.input(0), keys, mask, a.input(3), a.output(0), 0, false);
-        return inOrder(append, attend);
     }
 
     /**
@@ -205,7 +188,7 @@ final class CudaAttention {
     }
 
     /** Kernels compare scores before they scale them. */
-    private static double scale(Heads h) {
+    static double scale(Heads h) {
         if (!(h.scale() > 0)) {
             throw new IllegalArgumentException("attention with scale " + h.scale() + ": it must be above 0 on CUDA");
         }

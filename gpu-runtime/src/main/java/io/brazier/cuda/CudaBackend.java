@@ -50,6 +50,7 @@ public final class CudaBackend implements Backend {
         kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
         CudaElementwise.putInto(this);
         CudaAttention.putInto(this);
+        CudaDecoding.putInto(this);
         CudaRing.putInto(this);
     }
 
