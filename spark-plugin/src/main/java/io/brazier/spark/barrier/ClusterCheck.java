@@ -35,7 +35,8 @@ final class ClusterCheck {
             if (numWorkers < 2 || !conf.getBoolean(secured, false)) {
                 continue;
             }
-            String fact = secured + " is true, but ranks exchange gradients authenticated and in plain text";
+            String fact =
+                    secured + " is true, but ranks exchange gradients and activations authenticated and in plain text";
             if (conf.getBoolean(JobSettings.ALLOW_PLAINTEXT, false)) {
                 LOG.warn("{}; {} allows it", fact, JobSettings.ALLOW_PLAINTEXT);
             } else {

@@ -93,6 +93,7 @@ final class Defaults {
         set(of, of.topK(), 0);
         set(of, of.topP(), 1.0);
         set(of, of.stop(), new String[0]);
+        set(of, of.contextLength(), 0);
         set(of, of.inferenceBatchSize(), 8);
     }
 

@@ -25,7 +25,7 @@ import org.apache.spark.broadcast.Broadcast;
 final class ExecutorModels {
     private static final Map<Key, Loaded> LOADED = new HashMap<>();
 
-    private record Key(long broadcast, int maxBatch) {}
+    private record Key(long broadcast, int maxBatch, int contextLength) {}
 
     private ExecutorModels() {}
 
@@ -86,13 +86,13 @@ final class ExecutorModels {
         }
     }
 
-    static Lease lease(Broadcast<HashMap<String, byte[][]>> files, int maxBatch, int taskCpus) {
-        Key key = new Key(files.id(), maxBatch);
+    static Lease lease(Broadcast<HashMap<String, byte[][]>> files, InferenceSettings settings, int taskCpus) {
+        Key key = new Key(files.id(), settings.batchSize(), settings.contextLength());
         synchronized (LOADED) {
             Loaded model = LOADED.get(key);
             if (model == null) {
                 dropUnused();
-                model = load(files.value(), maxBatch, numThreads(taskCpus));
+                model = load(files.value(), settings, numThreads(taskCpus));
                 LOADED.put(key, model);
             }
             model.numUsers++;
@@ -100,7 +100,7 @@ final class ExecutorModels {
         }
     }
 
-    private static Loaded load(HashMap<String, byte[][]> files, int maxBatch, int numThreads) {
+    private static Loaded load(HashMap<String, byte[][]> files, InferenceSettings settings, int numThreads) {
         Loaded model = new Loaded();
         model.onItsThread(() -> {
             ExecutorRuntime.warm();
@@ -114,8 +114,8 @@ final class ExecutorModels {
                         content.config(),
                         content.weights(),
                         numThreads,
-                        maxBatch,
-                        content.config().maxPositions());
+                        settings.batchSize(),
+                        settings.maxTokens(content.config()));
             } finally {
                 FileUtil.fullyDelete(directory.toFile());
             }

@@ -146,6 +146,24 @@ public interface GenerationParams<T> extends Params {
         return (T) set(stop(), value);
     }
 
+    /** Tokens of a text that the model sees at once, which its key/value cache holds; 0 = as many as it has positions. */
+    default IntParam contextLength() {
+        return Declare.intParam(
+                this,
+                "contextLength",
+                "tokens of a text that the model sees at once, which its key/value cache holds; 0 = as many as it has positions",
+                0);
+    }
+
+    default int getContextLength() {
+        return (Integer) getOrDefault(contextLength());
+    }
+
+    @SuppressWarnings("unchecked")
+    default T setContextLength(int value) {
+        return (T) set(contextLength(), value);
+    }
+
     /** Rows run together. */
     default IntParam inferenceBatchSize() {
         return Declare.intParam(this, "inferenceBatchSize", "rows run together", 1);

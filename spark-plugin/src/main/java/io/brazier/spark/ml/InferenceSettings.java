@@ -1,6 +1,7 @@
 package io.brazier.spark.ml;
 
 import io.brazier.exec.GenerationConfig;
+import io.brazier.nn.ModelConfig;
 import io.brazier.text.Tokenizer;
 import java.io.Serializable;
 import java.util.ArrayList;
@@ -16,6 +17,7 @@ record InferenceSettings(
         double topP,
         long seed,
         List<String> stop,
+        int contextLength,
         int batchSize)
         implements Serializable {
     static InferenceSettings of(CausalLMModel model) {
@@ -27,7 +29,22 @@ record InferenceSettings(
                 model.getTopP(),
                 model.getSeed(),
                 new ArrayList<>(Arrays.asList(model.getStop())),
+                model.getContextLength(),
                 model.getInferenceBatchSize());
+    }
+
+    /**
+     * Tokens that a model sees at once.
+     *
+     * @throws IllegalArgumentException when it has fewer positions than asked for, or too few to score
+     */
+    int maxTokens(ModelConfig config) {
+        int wanted = contextLength == 0 ? config.maxPositions() : contextLength;
+        if (wanted < 2 || wanted > config.maxPositions()) {
+            throw new IllegalArgumentException("contextLength " + wanted + " must lie in [2, " + config.maxPositions()
+                    + "], the model's positions");
+        }
+        return wanted;
     }
 
     /** @throws IllegalArgumentException when a stop text is not exactly one token */

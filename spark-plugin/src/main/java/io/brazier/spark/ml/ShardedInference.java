@@ -49,7 +49,8 @@ final class ShardedInference {
                             + " a table together: call transform in foreachBatch");
         }
         String directory = directory();
-        refuseViolations(directory);
+        InferenceSettings settings = InferenceSettings.of(model);
+        refuseViolations(directory, settings);
         JavaRDD<Row> rows = table.toDF().toJavaRDD();
         int numPartitions = rows.getNumPartitions();
         BarrierStage stage =
@@ -59,7 +60,7 @@ final class ShardedInference {
             return table.sparkSession().createDataFrame(rows, schema);
         }
         ShardedWork work = new ShardedWork(
-                InferenceSettings.of(model),
+                settings,
                 table.schema().fieldIndex(model.getTextCol()),
                 mesh,
                 directory,
@@ -96,9 +97,14 @@ final class ShardedInference {
         }
     }
 
-    private void refuseViolations(String directory) {
+    private void refuseViolations(String directory, InferenceSettings settings) {
         ModelConfig config = ModelDirectory.config("model " + directory, directory, context.hadoopConfiguration());
         List<String> violations = InferencePlan.violations(config, mesh);
+        try {
+            settings.maxTokens(config);
+        } catch (IllegalArgumentException e) {
+            violations.add(e.getMessage());
+        }
         if (!violations.isEmpty()) {
             throw new IllegalArgumentException(sizes() + ": " + String.join("; ", violations));
         }

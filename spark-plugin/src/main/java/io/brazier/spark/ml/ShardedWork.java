@@ -115,7 +115,7 @@ record ShardedWork(
                         mesh,
                         numThreads,
                         settings.batchSize(),
-                        model.config().maxPositions());
+                        settings.maxTokens(model.config()));
             }
             return engine;
         }

@@ -37,6 +37,8 @@ class ShardedInferenceTest {
     private static final ModelConfig GPT = GptConfig.of(61, 48, 4, 4, 20);
     private static final ModelConfig LLAMA =
             new LlamaConfig(61, 48, 4, 8, 4, 6, 20, 28, 1e-5, 500, RotaryScaling.NONE, false, Experts.NONE);
+    private static final ModelConfig MIXTRAL =
+            new LlamaConfig(61, 48, 4, 8, 4, 6, 20, 28, 1e-5, 500, RotaryScaling.NONE, false, new Experts(3, 2, 0, 0));
     private static final ModelConfig LARGE_GPT = GptConfig.of(1003, 256, 12, 8, 512);
     private static final ModelConfig LARGE_LLAMA =
             new LlamaConfig(1003, 256, 12, 8, 4, 64, 512, 1024, 1e-5, 500, RotaryScaling.NONE, false, Experts.NONE);
@@ -49,7 +51,7 @@ class ShardedInferenceTest {
     @ParameterizedTest
     @CsvSource({"2, 1", "4, 1", "1, 2", "1, 3", "2, 2"})
     void equalsOneDevice(int tp, int pp) throws Exception {
-        for (ModelConfig model : List.of(GPT, LLAMA)) {
+        for (ModelConfig model : List.of(GPT, LLAMA, MIXTRAL)) {
             compare(model, new Mesh(1, pp, 1, 1, tp));
         }
     }
