@@ -50,14 +50,12 @@ final class Clock {
     /** The name of the compute stream. */
     static final String COMPUTE = "compute";
 
-    private final double processorFraction;
     private final Simulator.Listener listener;
     private final List<Rank> ranks = new ArrayList<>();
     private final Map<String, Encounter> encounters = new HashMap<>();
     private final Map<String, Double> freeLinks = new HashMap<>();
 
-    private Clock(double processorFraction, Simulator.Listener listener) {
-        this.processorFraction = processorFraction;
+    private Clock(Simulator.Listener listener) {
         this.listener = listener;
     }
 
@@ -66,8 +64,8 @@ final class Clock {
      *
      * @throws IllegalArgumentException when ranks wait for each other for ever
      */
-    static Result run(List<? extends Iterable<Task>> tasks, double processorFraction, Simulator.Listener listener) {
-        Clock clock = new Clock(processorFraction, listener);
+    static Result run(List<? extends Iterable<Task>> tasks, Simulator.Listener listener) {
+        Clock clock = new Clock(listener);
         for (int x = 0; x < tasks.size(); x++) {
             clock.ranks.add(clock.new Rank(x, tasks.get(x).iterator()));
         }
@@ -198,7 +196,7 @@ final class Clock {
         /** When work that begins now ends, given what is in flight meanwhile. */
         private double slowed(double work) {
             inFlight.removeIf(call -> call.end <= now);
-            if (processorFraction == 0 || inFlight.isEmpty()) {
+            if (inFlight.isEmpty()) {
                 return now + work;
             }
             double at = now;
@@ -208,7 +206,7 @@ final class Clock {
                 double change = Double.POSITIVE_INFINITY;
                 for (Call call : inFlight) {
                     if (call.start <= at && at < call.end) {
-                        rate = 1 - processorFraction;
+                        rate = Math.min(rate, 1 - call.task.processorFraction());
                         change = Math.min(change, call.end);
                     } else if (at < call.start) {
                         change = Math.min(change, call.start);

@@ -171,6 +171,17 @@ public final class CollectiveCost {
         return bytes / tier.payloadBytesPerSecond() + tier.latencySeconds() + network.callSeconds();
     }
 
+    /** Share of the processors that a collective takes from compute: that of the widest tier which the group crosses. */
+    double processorFraction(Span span) {
+        double fraction = 0;
+        int inner = 1;
+        for (int x = 0; x < network.tiers().size(); x++) {
+            fraction = span.counts().get(x) > inner ? network.tiers().get(x).processorFraction() : fraction;
+            inner = span.counts().get(x);
+        }
+        return fraction;
+    }
+
     /** Once around the ring: (n - 1) / n of the bytes cross each link in n - 1 hops. */
     private double ringPass(Span span, double bytes) {
         int n = span.size();

@@ -72,10 +72,9 @@ public record Hardware(
      * Ranks and what connects them.
      *
      * @param callSeconds to start any collective
-     * @param processorFraction share of the processors that a collective in flight takes from compute
      * @param tiers innermost first
      */
-    public record Network(double callSeconds, double processorFraction, List<Tier> tiers) {}
+    public record Network(double callSeconds, List<Tier> tiers) {}
 
     /**
      * Ranks that reach each other alike.
@@ -84,8 +83,15 @@ public record Hardware(
      * @param bytesPerSecond of one rank's link, each way
      * @param busFraction of it that payload gets
      * @param latencySeconds of one hop
+     * @param processorFraction share of the processors that a collective in flight takes from compute
      */
-    public record Tier(String name, int numRanks, double bytesPerSecond, double busFraction, double latencySeconds) {
+    public record Tier(
+            String name,
+            int numRanks,
+            double bytesPerSecond,
+            double busFraction,
+            double latencySeconds,
+            double processorFraction) {
         double payloadBytesPerSecond() {
             return bytesPerSecond * busFraction;
         }
@@ -175,7 +181,8 @@ public record Hardware(
                     tier.count("numRanks"),
                     tier.positive("bytesPerSecond"),
                     tier.fraction("busFraction"),
-                    tier.below("latencySeconds", 1));
+                    tier.below("latencySeconds", 1),
+                    tier.below("processorFraction", 1));
             tier.end();
             int inner = tiers.isEmpty() ? 1 : tiers.get(tiers.size() - 1).numRanks();
             if (next.numRanks() <= inner || next.numRanks() % inner != 0) {
@@ -183,7 +190,7 @@ public record Hardware(
             }
             tiers.add(next);
         }
-        Network network = new Network(f.below("callSeconds", 1), f.below("processorFraction", 1), List.copyOf(tiers));
+        Network network = new Network(f.below("callSeconds", 1), List.copyOf(tiers));
         f.end();
         return network;
     }

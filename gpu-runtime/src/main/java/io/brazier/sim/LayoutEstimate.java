@@ -183,7 +183,7 @@ final class LayoutEstimate {
 
     private double seconds(RankPlan plan, String segment) {
         List<Task> tasks = StageTasks.of(plan, segment, ops, collectives);
-        return Clock.run(List.of(tasks), 0, (stage, stream, name, start, end) -> {})
+        return Clock.run(List.of(tasks), (stage, stream, name, start, end) -> {})
                 .stepSeconds();
     }
 }

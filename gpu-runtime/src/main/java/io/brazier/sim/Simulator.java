@@ -71,7 +71,7 @@ public final class Simulator {
         CollectiveCost collectives = new CollectiveCost(hardware);
         List<List<Task>> tasks =
                 stages.stream().map(p -> StageTasks.of(p, ops, collectives)).toList();
-        Clock.Result result = Clock.run(tasks, hardware.network().processorFraction(), listener);
+        Clock.Result result = Clock.run(tasks, listener);
         double flops = stages.stream().mapToDouble(Simulator::flops).sum() * mesh.worldSize() / mesh.pp();
         double possible = mesh.worldSize() * hardware.peak(precision(stages)) * result.stepSeconds();
         List<Stage> reported = new ArrayList<>();

@@ -69,8 +69,9 @@ final class StageTasks {
         String link = sends ? stage + ">" + t.peer() : t.peer() + ">" + stage;
         int peer = plan.mesh().members(plan.rank(), Group.of(Axis.PP)).get(t.peer());
         double seconds = collectives.sendReceive(plan.rank(), peer, t.slice().bytes());
+        double taken = collectives.processorFraction(span(Group.of(Axis.PP)));
         Meeting meeting = new Meeting(link + " " + t.message(), link, 2);
-        return new Start(t.toString(), t.toString(), Axis.PP.toString(), seconds, meeting);
+        return new Start(t.toString(), t.toString(), Axis.PP.toString(), seconds, taken, meeting);
     }
 
     private void launch(Launch launch) {
@@ -85,7 +86,8 @@ final class StageTasks {
         String link = start.meeting().link();
         String key = link + " #" + meetings.merge(link, 1, Integer::sum);
         Meeting meeting = new Meeting(key, link, start.meeting().numMembers());
-        return new Start(start.token(), start.name(), start.stream(), start.seconds(), meeting);
+        return new Start(
+                start.token(), start.name(), start.stream(), start.seconds(), start.processorFraction(), meeting);
     }
 
     private List<Task> price(String name) {
@@ -119,7 +121,14 @@ final class StageTasks {
                 ? new Meeting("", group.toString(), plan.mesh().size(group.pipelineEnds() ? group : Group.of(Axis.PP)))
                 : null;
         String name = inner.mnemonic() + " " + i.path();
-        priced.add(new Start(token, name, group.toString(), collectives.seconds(i, span(group)), meeting));
+        Span span = span(group);
+        priced.add(new Start(
+                token,
+                name,
+                group.toString(),
+                collectives.seconds(i, span),
+                collectives.processorFraction(span),
+                meeting));
         if (inner == op) {
             priced.add(new Wait(token));
         }

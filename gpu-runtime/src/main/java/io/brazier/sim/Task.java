@@ -11,9 +11,11 @@ sealed interface Task {
      *
      * @param token by which {@link Wait} names it; unique among those in flight
      * @param stream communications of one stream follow each other
+     * @param processorFraction share of the processors that it takes from compute while it is in flight
      * @param meeting the other simulated ranks that must arrive, or null where the members of the group are replicas of this rank
      */
-    record Start(String token, String name, String stream, double seconds, Meeting meeting) implements Task {}
+    record Start(String token, String name, String stream, double seconds, double processorFraction, Meeting meeting)
+            implements Task {}
 
     /**
      * Simulated ranks that begin together, when the last of them is there.

@@ -88,7 +88,6 @@ class ActivationMemoryTest {
                 .seconds();
         double clock = Clock.run(
                         ClockTest.stages(schedule, numStages, numMicroBatches, chunks),
-                        0,
                         (stage, stream, name, start, end) -> {})
                 .stepSeconds();
         assertEquals(timeline, clock * chunks, 1e-9);

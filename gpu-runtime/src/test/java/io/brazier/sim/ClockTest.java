@@ -23,8 +23,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 class ClockTest {
     private static final double EXACT = 1e-12;
 
-    private static Result run(double processorFraction, List<List<Task>> ranks) {
-        Result result = Clock.run(ranks, processorFraction, (rank, stream, name, start, end) -> {});
+    private static Result run(List<List<Task>> ranks) {
+        Result result = Clock.run(ranks, (rank, stream, name, start, end) -> {});
         for (Usage usage : result.ranks()) {
             double exposed = usage.communication().values().stream()
                     .mapToDouble(Clock.Communication::exposed)
@@ -35,13 +35,16 @@ class ClockTest {
     }
 
     private static Start start(String token, String stream, double seconds) {
-        return new Start(token, token, stream, seconds, null);
+        return start(token, stream, seconds, 0);
+    }
+
+    private static Start start(String token, String stream, double seconds, double processorFraction) {
+        return new Start(token, token, stream, seconds, processorFraction, null);
     }
 
     @Test
     void communicationHidesBehindComputeUntilItIsAwaited() {
-        Result r =
-                run(0, List.of(List.of(new Compute("a", 2), start("g", "dp", 5), new Compute("b", 3), new Wait("g"))));
+        Result r = run(List.of(List.of(new Compute("a", 2), start("g", "dp", 5), new Compute("b", 3), new Wait("g"))));
         assertEquals(7, r.stepSeconds(), EXACT);
         assertEquals(
                 new Clock.Communication(5, 2), r.ranks().get(0).communication().get("dp"));
@@ -50,27 +53,36 @@ class ClockTest {
     @Test
     void callsOfOneStreamFollowEachOtherAndStreamsRunSideBySide() {
         List<Task> one = List.of(start("a", "dp", 4), start("b", "dp", 3), new Wait("a"), new Wait("b"));
-        assertEquals(7, run(0, List.of(one)).stepSeconds(), EXACT);
+        assertEquals(7, run(List.of(one)).stepSeconds(), EXACT);
         List<Task> two = List.of(start("a", "dp", 4), start("b", "tp", 3), new Wait("a"), new Wait("b"));
-        assertEquals(4, run(0, List.of(two)).stepSeconds(), EXACT);
+        assertEquals(4, run(List.of(two)).stepSeconds(), EXACT);
     }
 
     @Test
     void computeIsSlowerWhileSomethingIsInFlight() {
         // 4 s in flight at 3/4 of the speed do 3 s of work; the remaining 2 run at full speed.
-        Result r = run(0.25, List.of(List.of(start("g", "dp", 4), new Compute("a", 5), new Wait("g"))));
+        Result r = run(List.of(List.of(start("g", "dp", 4, 0.25), new Compute("a", 5), new Wait("g"))));
         assertEquals(6, r.stepSeconds(), EXACT);
         assertEquals(1, r.ranks().get(0).slowdownSeconds(), EXACT);
     }
 
     @Test
+    void ofWhatIsInFlightTheGreediestSlows() {
+        // 2 s at 1/2 of the speed and 2 s at 3/4 do 2.5 s of work.
+        Result r = run(List.of(List.of(
+                start("g", "dp", 4, 0.25),
+                start("h", "tp", 2, 0.5),
+                new Compute("a", 5),
+                new Wait("g"),
+                new Wait("h"))));
+        assertEquals(6.5, r.stepSeconds(), EXACT);
+    }
+
+    @Test
     void aMeetingBeginsWhenTheLastMemberArrives() {
-        Start meet = new Start("m", "m", "pp", 2, new Meeting("m", "link m", 2));
-        Result r = run(
-                0,
-                List.of(
-                        List.of(new Compute("a", 1), meet, new Wait("m")),
-                        List.of(new Compute("b", 5), meet, new Wait("m"))));
+        Start meet = new Start("m", "m", "pp", 2, 0, new Meeting("m", "link m", 2));
+        Result r = run(List.of(
+                List.of(new Compute("a", 1), meet, new Wait("m")), List.of(new Compute("b", 5), meet, new Wait("m"))));
         assertEquals(7, r.stepSeconds(), EXACT);
         assertEquals(4, r.ranks().get(0).idleSeconds(), EXACT);
         assertEquals(2, r.ranks().get(0).communication().get("pp").exposed(), EXACT);
@@ -78,11 +90,11 @@ class ClockTest {
 
     @Test
     void ranksThatWaitForEachOtherAreRefused() {
-        Start a = new Start("a", "message a", "pp 0", 1, new Meeting("a", "link a", 2));
-        Start b = new Start("b", "message b", "pp 1", 1, new Meeting("b", "link b", 2));
+        Start a = new Start("a", "message a", "pp 0", 1, 0, new Meeting("a", "link a", 2));
+        Start b = new Start("b", "message b", "pp 1", 1, 0, new Meeting("b", "link b", 2));
         IllegalArgumentException e = assertThrows(
                 IllegalArgumentException.class,
-                () -> run(0, List.of(List.of(a, new Wait("a"), b, new Wait("b")), List.of(b, new Wait("b"), a))));
+                () -> run(List.of(List.of(a, new Wait("a"), b, new Wait("b")), List.of(b, new Wait("b"), a))));
         assertTrue(e.getMessage().contains("stage 0 waits for message a; stage 1 waits for message b"), e.getMessage());
     }
 
@@ -98,7 +110,7 @@ class ClockTest {
         "INTERLEAVED, 8, 64, 5"
     })
     void pipelinesIdleAsTheirFormulasSay(Schedule schedule, int numStages, int numMicroBatches, int numChunks) {
-        Result r = run(0, stages(schedule, numStages, numMicroBatches, numChunks));
+        Result r = run(stages(schedule, numStages, numMicroBatches, numChunks));
         double idle = (numStages - 1) * 3.0 / numChunks;
         assertEquals(numMicroBatches * 3.0 + idle, r.stepSeconds(), 1e-9);
         r.ranks().forEach(usage -> assertEquals(idle, usage.idleSeconds(), 1e-9));
@@ -107,7 +119,7 @@ class ClockTest {
     /** (p - 1) (f + b - w), where the parts of backward take a second each (arXiv:2401.10241, table 1). */
     @Test
     void splitBackwardFillsTwoThirdsOfTheBubble() {
-        Result r = run(0, stages(Schedule.ZB_H1, 4, 12, 1));
+        Result r = run(stages(Schedule.ZB_H1, 4, 12, 1));
         assertEquals(12 * 3.0 + 3, r.stepSeconds(), 1e-9);
     }
 
@@ -137,6 +149,6 @@ class ClockTest {
 
     private static Start message(Transfer t) {
         String link = t.fromStage() + ">" + t.toStage() + t.payload();
-        return new Start(t.toString(), t.toString(), "pp", 0, new Meeting(t.toString(), link, 2));
+        return new Start(t.toString(), t.toString(), "pp", 0, 0, new Meeting(t.toString(), link, 2));
     }
 }

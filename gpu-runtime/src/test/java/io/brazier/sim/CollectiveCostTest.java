@@ -105,6 +105,13 @@ class CollectiveCostTest {
     }
 
     @Test
+    void theWidestTierThatIsCrossedTakesProcessors() {
+        assertEquals(NVLINK.processorFraction(), COST.processorFraction(ranks(8, 1)));
+        assertEquals(INFINIBAND.processorFraction(), COST.processorFraction(ranks(2, 8)));
+        assertEquals(INFINIBAND.processorFraction(), COST.processorFraction(ranks(16, 1)));
+    }
+
+    @Test
     void ranksBeyondTheOutermostTierAreRefused() {
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> COST.span(List.of(0, 70_000)));
         assertTrue(e.getMessage().contains("rank 70000 is outside the 65536 ranks that InfiniBand"), e.getMessage());

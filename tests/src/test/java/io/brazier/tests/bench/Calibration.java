@@ -158,15 +158,16 @@ final class Calibration {
             return large;
         });
         ranks.forEach(c -> c.abort("measured"));
-        // The worker that moves the bytes shares the core with the thread that computes.
-        node.put("callSeconds", 0).put("processorFraction", 0.5);
+        node.put("callSeconds", 0);
         node.putArray("tiers")
                 .addObject()
                 .put("name", "shared memory")
                 .put("numRanks", NUM_RANKS)
                 .put("bytesPerSecond", SUM_BYTES / (seconds[0] - seconds[1]))
                 .put("busFraction", 1)
-                .put("latencySeconds", seconds[1] / 2);
+                .put("latencySeconds", seconds[1] / 2)
+                // The worker that moves the bytes shares the core with the thread that computes.
+                .put("processorFraction", 0.5);
     }
 
     private interface Kernel {
