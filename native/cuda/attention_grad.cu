@@ -29,6 +29,21 @@ __device__ __forceinline__ int seen(const Heads& p, int token) {
     return token < p.firstQuery ? 0 : p.causal ? min(token + 1, p.keys) : p.keys;
 }
 
+// Scores of pairs that do not see each other become -infinity.
+template <int M, int N, typename Hidden>
+__device__ __forceinline__ void hide(float (&s)[M][N / 8][4], Hidden hidden) {
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+#pragma unroll
+        for (int n = 0; n < N / 8; n++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                s[m][n][e] = hidden(m, n, e) ? -infinity() : s[m][n][e];
+            }
+        }
+    }
+}
+
 // Two neighbouring elements of a row of a gradient, from an even column on.
 __device__ __forceinline__ void store_gradient(
     const Heads& p, void* gradient, int64 row, int column, float x, float y, bool accumulate) {
@@ -125,16 +140,18 @@ __device__ __forceinline__ void query_gradient(const bf16* q, const bf16* k, con
         float s[M][N / 8][4] = {}, ds[M][N / 8][4] = {};
         multiply_transposed<D, M, N>(s, queryTile, row, keyTile);
         multiply_transposed<D, M, N>(ds, gradTile, row, valueTile);
-        bool whole = from + N <= fewest;
+        if (from + N > fewest) {
+            hide<M, N>(s, [&](int m, int n, int e) {
+                return from + n * 8 + result_column(e) >= min(keys, seen(p, first + row + 16 * m + result_row(e)));
+            });
+        }
 #pragma unroll
         for (int m = 0; m < M; m++) {
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int visible = whole ? N : min(keys, seen(p, first + row + 16 * m + result_row(e))) - from;
+            for (int n = 0; n < N / 8; n++) {
 #pragma unroll
-                for (int n = 0; n < N / 8; n++) {
-                    float weight = exp2f(fmaf(s[m][n][e], p.scale * kLog2e, -logSum[m][e / 2]));
-                    ds[m][n][e] = n * 8 + result_column(e) < visible ? weight * (ds[m][n][e] - own[m][e / 2]) : 0.0f;
+                for (int e = 0; e < 4; e++) {
+                    ds[m][n][e] = exp2f(fmaf(s[m][n][e], p.scale * kLog2e, -logSum[m][e / 2])) * (ds[m][n][e] - own[m][e / 2]);
                 }
             }
         }
@@ -201,18 +218,20 @@ __device__ __forceinline__ void key_gradients(const bf16* q, const bf16* k, cons
         float s[M][N / 8][4] = {}, ds[M][N / 8][4] = {};
         multiply_transposed<D, M, N>(s, keyTile, row, queryTile);
         multiply_transposed<D, M, N>(ds, valueTile, row, gradTile);
-        bool whole = first + kRows <= seen(p, from);
+        if (first + kRows > seen(p, from)) {
+            hide<M, N>(s, [&](int m, int n, int e) {
+                return first + row + 16 * m + result_row(e) >= seen(p, from + n * 8 + result_column(e));
+            });
+        }
 #pragma unroll
         for (int n = 0; n < N / 8; n++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                int query = n * 8 + result_column(e), visible = whole ? first + kRows : seen(p, from + query);
-                float logSum = logSums[stage * N + query], own = deltas[stage * N + query];
+                int at = stage * N + n * 8 + result_column(e);
 #pragma unroll
                 for (int m = 0; m < M; m++) {
-                    bool kept = first + row + 16 * m + result_row(e) < visible;
-                    s[m][n][e] = kept ? exp2f(fmaf(s[m][n][e], p.scale * kLog2e, -logSum)) : 0.0f;
-                    ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - own);
+                    s[m][n][e] = exp2f(fmaf(s[m][n][e], p.scale * kLog2e, -logSums[at]));
+                    ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - deltas[at]);
                 }
             }
         }
