@@ -54,13 +54,13 @@ __device__ __forceinline__ void online_softmax(
             highest = fmaxf(highest, __shfl_xor_sync(kAllLanes, highest, 1));
             highest = fmaxf(highest, __shfl_xor_sync(kAllLanes, highest, 2));
             float base = highest == -infinity() ? 0.0f : highest * factor;
-            float shrink = exp2f(top[m][half] * factor - base);
+            float shrink = fast_exp2(top[m][half] * factor - base);
             float added = 0.0f;
 #pragma unroll
             for (int n = 0; n < N / 8; n++) {
 #pragma unroll
                 for (int c = 2 * half; c < 2 * half + 2; c++) {
-                    s[m][n][c] = exp2f(fmaf(s[m][n][c], factor, -base));
+                    s[m][n][c] = fast_exp2(fmaf(s[m][n][c], factor, -base));
                     added += s[m][n][c];
                 }
             }
@@ -175,7 +175,7 @@ multiply_results<D, M, N, D>(out, s, valueTile, 0);
 }
 
 #define ATTENTION(D, M, N)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(128) attention_##D##_bf16(const bf16* q, const bf16* k, const bf16* v,  \
+    extern "C" __global__ void __launch_bounds__(128, 2) attention_##D##_bf16(const bf16* q, const bf16* k, const bf16* v,  \
         const int* starts, bf16* o, float* lse, int tokens, int heads, int groups, int width, int64 queryStride,         \
         int64 outStride, int64 keyStride, int64 keyHead, int64 keySample, int firstQuery, int keys, int causal,          \
         int merge, float scale) {                                                                                         \

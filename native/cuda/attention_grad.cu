@@ -29,16 +29,16 @@ __device__ __forceinline__ int seen(const Heads& p, int token) {
     return token < p.firstQuery ? 0 : p.causal ? min(token + 1, p.keys) : p.keys;
 }
 
-// Scores of pairs that do not see each other become -infinity.
-template <int M, int N, typename Hidden>
-__device__ __forceinline__ void hide(float (&s)[M][N / 8][4], Hidden hidden) {
+// Calls f with fragment, tile of 8 columns and element of each score that this lane holds.
+template <int M, int N, typename F>
+__device__ __forceinline__ void each_score(F f) {
 #pragma unroll
-    for (int m = 0; m < M; m++) {
+    for (int n = 0; n < N / 8; n++) {
 #pragma unroll
-        for (int n = 0; n < N / 8; n++) {
+        for (int e = 0; e < 4; e++) {
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                s[m][n][e] = hidden(m, n, e) ? -infinity() : s[m][n][e];
+            for (int m = 0; m < M; m++) {
+                f(m, n, e);
             }
         }
     }
@@ -141,20 +141,15 @@ __device__ __forceinline__ void query_gradient(const bf16* q, const bf16* k, con
         multiply_transposed<D, M, N>(s, queryTile, row, keyTile);
         multiply_transposed<D, M, N>(ds, gradTile, row, valueTile);
         if (from + N > fewest) {
-            hide<M, N>(s, [&](int m, int n, int e) {
-                return from + n * 8 + result_column(e) >= min(keys, seen(p, first + row + 16 * m + result_row(e)));
+            each_score<M, N>([&](int m, int n, int e) {
+                bool kept = from + n * 8 + result_column(e) < min(keys, seen(p, first + row + 16 * m + result_row(e)));
+                s[m][n][e] = kept ? s[m][n][e] : -infinity();
             });
         }
-#pragma unroll
-        for (int m = 0; m < M; m++) {
-#pragma unroll
-            for (int n = 0; n < N / 8; n++) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    ds[m][n][e] = exp2f(fmaf(s[m][n][e], p.scale * kLog2e, -logSum[m][e / 2])) * (ds[m][n][e] - own[m][e / 2]);
-                }
-            }
-        }
+        each_score<M, N>([&](int m, int n, int e) {
+            float weight = fast_exp2(fmaf(s[m][n][e], p.scale * kLog2e, -logSum[m][e / 2]));
+            ds[m][n][e] = weight * (ds[m][n][e] - own[m][e / 2]);
+        });
         multiply_results<D, M, N, D>(sums, ds, keyTile, 0);
     }
     cp_async_wait<0>();
@@ -184,9 +179,10 @@ __device__ __forceinline__ void key_gradients(const bf16* q, const bf16* k, cons
 
     // Tiles of queries that see any of these keys, of one head behind the other.
     int share = p.heads / p.groups, begin = (p.causal ? max(first, p.firstQuery) : p.firstQuery) / N * N;
-    int perHead = first < p.keys ? (p.tokens - begin + N - 1) / N : 0, tiles = share * perHead;
-    auto load = [&](int tile) {
-        int head = group * share + tile / perHead, from = begin + tile % perHead * N, stage = tile % 2;
+    int tiles = first < p.keys ? share * ((p.tokens - begin + N - 1) / N) : 0;
+    auto following = [&](int from) { return from + N < p.tokens ? from + N : begin; };
+    int head = group * share;
+    auto load = [&](int from, int stage) {
         int64 at = token + from;
         load_tile<D, N, kThreads>(queryTiles + stage * kStage, q + at * p.queryStride + head * p.width, p.queryStride,
             p.tokens - from, p.width);
@@ -199,42 +195,37 @@ __device__ __forceinline__ void key_gradients(const bf16* q, const bf16* k, cons
             logSums[stage * N + x] = from + x < p.tokens ? lse[statAt] * kLog2e : 0.0f;
             deltas[stage * N + x] = from + x < p.tokens ? delta[statAt] : 0.0f;
         }
+        head += from + N < p.tokens ? 0 : 1;
     };
     if (tiles > 0) {
-        load(0);
+        load(begin, 0);
     } else {
         cp_async_commit();
     }
     int row = warp() % W * 16 * M, column = warp() / W * kColumns;
     float sumsK[M][kColumns / 8][4] = {}, sumsV[M][kColumns / 8][4] = {};
-    for (int tile = 0; tile < tiles; tile++) {
+    for (int tile = 0, from = begin; tile < tiles; tile++, from = following(from)) {
+        int stage = tile % 2;
         cp_async_wait<0>();
         __syncthreads();
         if (tile + 1 < tiles) {
-            load(tile + 1);
+            load(following(from), 1 - stage);
         }
-        int stage = tile % 2, from = begin + tile % perHead * N;
         const bf16 *queryTile = queryTiles + stage * kStage, *gradTile = gradTiles + stage * kStage;
         float s[M][N / 8][4] = {}, ds[M][N / 8][4] = {};
         multiply_transposed<D, M, N>(s, keyTile, row, queryTile);
         multiply_transposed<D, M, N>(ds, valueTile, row, gradTile);
         if (first + kRows > seen(p, from)) {
-            hide<M, N>(s, [&](int m, int n, int e) {
-                return first + row + 16 * m + result_row(e) >= seen(p, from + n * 8 + result_column(e));
+            each_score<M, N>([&](int m, int n, int e) {
+                bool kept = first + row + 16 * m + result_row(e) < seen(p, from + n * 8 + result_column(e));
+                s[m][n][e] = kept ? s[m][n][e] : -infinity();
             });
         }
-#pragma unroll
-        for (int n = 0; n < N / 8; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int at = stage * N + n * 8 + result_column(e);
-#pragma unroll
-                for (int m = 0; m < M; m++) {
-                    s[m][n][e] = exp2f(fmaf(s[m][n][e], p.scale * kLog2e, -logSums[at]));
-                    ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - deltas[at]);
-                }
-            }
-        }
+        each_score<M, N>([&](int m, int n, int e) {
+            int query = stage * N + n * 8 + result_column(e);
+            s[m][n][e] = fast_exp2(fmaf(s[m][n][e], p.scale * kLog2e, -logSums[query]));
+            ds[m][n][e] = s[m][n][e] * (ds[m][n][e] - deltas[query]);
+        });
         multiply_results<D, M, N, kColumns>(sumsV, s, gradTile, column);
         multiply_results<D, M, N, kColumns>(sumsK, ds, queryTile, column);
     }
@@ -257,12 +248,12 @@ __device__ __forceinline__ void key_gradients(const bf16* q, const bf16* k, cons
             scale, wide                                                                                                   \
     }
 #define QUERY_GRADIENT(D, M, N)                                                                                           \
-    extern "C" __global__ void __launch_bounds__(128) attention_dq_##D##_bf16(const bf16* q, const bf16* k,              \
+    extern "C" __global__ void __launch_bounds__(128, 2) attention_dq_##D##_bf16(const bf16* q, const bf16* k,              \
         const bf16* v, const bf16* o, const float* lse, const bf16* gradOut, void* dq, float* delta, PROBLEM, int accumulate) { \
         query_gradient<D, M, N>(q, k, v, o, lse, gradOut, dq, delta, accumulate, HEADS);                                  \
     }
 #define KEY_GRADIENTS(D, W, M, N, S)                                                                                      \
-    extern "C" __global__ void __launch_bounds__(32 * W * S) attention_dkv_##D##_bf16(const bf16* q, const bf16* k,      \
+    extern "C" __global__ void __launch_bounds__(32 * W * S, 8 / W / S) attention_dkv_##D##_bf16(const bf16* q, const bf16* k,      \
         const bf16* v, const float* lse, const bf16* gradOut, const float* delta, void* dk, void* dv, PROBLEM) {         \
         key_gradients<D, W, M, N, S>(q, k, v, lse, gradOut, delta, dk, dv, HEADS);                                        \
     }

@@ -20,6 +20,17 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 
 // ---- numbers ----
 
+// 2^x to two units in the last place; 0 where that is below the normal numbers.
+__device__ __forceinline__ float fast_exp2(float x) {
+#ifdef __CUDACC__
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#else
+    return exp2f(x);
+#endif
+}
+
 __device__ __forceinline__ float infinity() { return __uint_as_float(0x7f800000u); }
 
 struct bf16 {
@@ -211,13 +222,17 @@ constexpr int kTileStride = kWidth + 8;
 // kThreads of the block must call it; the tile is there after cp_async_wait and a barrier.
 template <int kWidth, int kRows, int kThreads>
 __device__ __forceinline__ void load_tile(bf16* tile, const bf16* from, int64 stride, int rows, int width) {
-    constexpr int kStride = kTileStride<kWidth>, kChunks = kWidth / 8;
+    constexpr int kStride = kTileStride<kWidth>, kChunks = kWidth / 8, kStep = kThreads / kChunks;
+    static_assert(kRows % kStep == 0, "every thread copies as many chunks as every other");
     if (width % 8 == 0) {
-#pragma unroll 1
-        for (int x = static_cast<int>(threadIdx.x); x < kRows * kChunks; x += kThreads) {
-            int row = x / kChunks, column = x % kChunks * 8;
-            bool valid = row < rows && column < width;
-            cp_async_16(tile + row * kStride + column, valid ? from + row * stride + column : from, valid);
+        int own = static_cast<int>(threadIdx.x) / kChunks, column = static_cast<int>(threadIdx.x) % kChunks * 8;
+        int valid = column < width ? rows - own : 0;
+        const bf16* source = from + own * stride + column;
+        bf16* target = tile + own * kStride + column;
+#pragma unroll 4
+        for (int row = 0; row < kRows; row += kStep) {
+            cp_async_16(target + row * kStride, source, row < valid);
+            source += kStep * stride;
         }
     } else {
 #pragma unroll 1
