@@ -5,9 +5,6 @@ import static io.brazier.tests.ops.OpCase.ids;
 import static io.brazier.tests.ops.OpCase.of;
 import static io.brazier.tests.ops.OpCase.positive;
 
-import io.brazier.program.Attention.CachedAttention;
-import io.brazier.program.Attention.CausalAttention;
-import io.brazier.program.Attention.CausalAttentionGrad;
 import io.brazier.program.Attention.Heads;
 import io.brazier.program.Elementwise.Function;
 import io.brazier.program.Gated;
@@ -29,7 +26,6 @@ final class LlamaOpCases {
         norms(cases);
         gatedUnits(cases);
         rotary(cases);
-        groupedAttention(cases);
     }
 
     private static void norms(List<OpCase> cases) {
@@ -76,32 +72,6 @@ final class LlamaOpCases {
                 OpCase.Operand positions = ids(0, 131_073, s[0], s[1]);
                 cases.add(of(rotary, ELEMENTWISE, qkv, positions));
                 cases.add(of(new Rotary.RotaryGrad(rotary), ELEMENTWISE, qkv, positions));
-            }
-        }
-    }
-
-    /** Query heads that share key/value heads, and numbers of tokens that fill no block. */
-    private static void groupedAttention(List<OpCase> cases) {
-        for (int[] s : new int[][] {{2, 7, 8, 2, 16}, {1, 67, 8, 2, 32}, {2, 13, 6, 3, 20}, {1, 129, 6, 3, 64}}) {
-            Heads heads = new Heads(s[2], s[3], s[4], 1 / Math.sqrt(s[4]));
-            long fused = (s[2] + 2L * s[3]) * s[4];
-            long out = (long) s[2] * s[4];
-            cases.add(of(new CausalAttention(heads), SUMS, f32(s[0], s[1], fused)));
-            cases.add(of(
-                    new CausalAttentionGrad(heads),
-                    1e-4,
-                    f32(s[0], s[1], fused),
-                    f32(s[0], s[1], out),
-                    new OpCase.Operand(f32(s[0], s[2], s[1]).type(), 4, 5),
-                    f32(s[0], s[1], out)));
-            for (int numTokens : new int[] {1, 3}) {
-                cases.add(of(
-                        new CachedAttention(heads),
-                        SUMS,
-                        f32(s[0], numTokens, fused),
-                        f32(s[0], s[3], s[1] + 4, s[4]),
-                        f32(s[0], s[3], s[1] + 4, s[4]),
-                        ids(0, s[1] + 1, s[0])));
             }
         }
     }

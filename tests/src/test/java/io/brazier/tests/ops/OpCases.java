@@ -3,14 +3,9 @@ package io.brazier.tests.ops;
 import static io.brazier.tests.ops.OpCase.counters;
 import static io.brazier.tests.ops.OpCase.f32;
 import static io.brazier.tests.ops.OpCase.f64;
-import static io.brazier.tests.ops.OpCase.ids;
 import static io.brazier.tests.ops.OpCase.of;
 import static io.brazier.tests.ops.OpCase.positive;
 
-import io.brazier.program.Attention.CachedAttention;
-import io.brazier.program.Attention.CausalAttention;
-import io.brazier.program.Attention.CausalAttentionGrad;
-import io.brazier.program.Attention.Heads;
 import io.brazier.program.Cast;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
@@ -46,10 +41,10 @@ final class OpCases {
         matmuls(cases);
         elementwise(cases);
         norms(cases);
-        attention(cases);
         optimizer(cases);
         collectives(cases);
         VocabularyOpCases.addTo(cases);
+        AttentionOpCases.addTo(cases);
         LlamaOpCases.addTo(cases);
         ExpertsOpCases.addTo(cases);
         RingOpCases.addTo(cases);
@@ -140,32 +135,6 @@ final class OpCases {
                     positive(rows),
                     f32(width),
                     f32(width)));
-        }
-    }
-
-    private static void attention(List<OpCase> cases) {
-        int[][] sizes = {{1, 1, 1, 1, 1}, {2, 5, 3, 3, 7}, {1, 33, 2, 2, 16}, {2, 70, 4, 2, 24}, {1, 130, 2, 1, 64}};
-        for (int[] s : sizes) {
-            Heads heads = new Heads(s[2], s[3], s[4], 1 / Math.sqrt(s[4] + 1));
-            long fused = (s[2] + 2L * s[3]) * s[4];
-            long out = (long) s[2] * s[4];
-            cases.add(of(new CausalAttention(heads), SUMS, f32(s[0], s[1], fused)));
-            cases.add(of(
-                    new CausalAttentionGrad(heads),
-                    1e-4,
-                    f32(s[0], s[1], fused),
-                    f32(s[0], s[1], out),
-                    new OpCase.Operand(f32(s[0], s[2], s[1]).type(), 4, 5),
-                    f32(s[0], s[1], out)));
-            for (int numTokens : new int[] {1, 5}) {
-                cases.add(of(
-                        new CachedAttention(heads),
-                        SUMS,
-                        f32(s[0], numTokens, fused),
-                        f32(s[0], s[3], s[1] + 8, s[4]),
-                        f32(s[0], s[3], s[1] + 8, s[4]),
-                        ids(0, s[1] + 1, s[0])));
-            }
         }
     }
 

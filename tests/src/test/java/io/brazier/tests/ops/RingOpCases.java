@@ -22,7 +22,16 @@ final class RingOpCases {
 
     static void addTo(List<OpCase> cases) {
         cases.add(of(new Collective.Shift(Group.of(Axis.CP), 1), 0, sequence(2, 3, 5)));
-        int[][] sizes = {{1, 2, 1, 1, 1}, {2, 6, 3, 3, 7}, {1, 34, 2, 2, 16}, {2, 70, 4, 2, 24}, {1, 130, 2, 1, 64}};
+        int[][] sizes = {
+            {1, 2, 1, 1, 1},
+            {2, 6, 3, 3, 7},
+            {1, 34, 2, 2, 16},
+            {2, 70, 4, 2, 24},
+            {1, 130, 2, 1, 64},
+            {1, 128, 2, 1, 40},
+            {1, 66, 2, 2, 128},
+            {1, 34, 2, 1, 256}
+        };
         for (int[] s : sizes) {
             Heads heads = new Heads(s[2], s[3], s[4], 1 / Math.sqrt(s[4] + 1));
             OpCase.Operand qkv = sequence(s[0], s[1], (s[2] + 2L * s[3]) * s[4]);
