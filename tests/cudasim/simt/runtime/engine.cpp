@@ -3,8 +3,10 @@
 #include <sys/mman.h>
 
 #include <cstdarg>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 
 #include "host.h"
@@ -47,6 +49,28 @@ Pool& pool() {
     return *engines;
 }
 
+// The blocks of a grid, one after the other; in another order for each CUDASIM_SEED, since hardware promises none.
+class BlockOrder {
+   public:
+    explicit BlockOrder(uint64_t count) : count_(count) {
+        const char* seed = getenv("CUDASIM_SEED");
+        if (seed != nullptr) {
+            uint64_t random = (strtoull(seed, nullptr, 10) + 1) * 0x9e3779b97f4a7c15u;
+            first_ = (random >> 40) % count;
+            step_ = (random >> 20 & 0xfffff) % count + 1;
+            while (std::gcd(step_, count) != 1) {
+                step_++;
+            }
+        }
+    }
+
+    uint64_t count() const { return count_; }
+    uint64_t at(uint64_t x) const { return (first_ + x * step_) % count_; }
+
+   private:
+    uint64_t count_, first_ = 0, step_ = 1;
+};
+
 std::string text(const Extent& x) {
     return "(" + std::to_string(x.x) + "," + std::to_string(x.y) + "," + std::to_string(x.z) + ")";
 }
@@ -55,10 +79,14 @@ std::string text(const Extent& x) {
 
 std::string text(const Place& place) { return std::string(place.file) + ":" + std::to_string(place.line); }
 
+bool same(const Place& x, const Place& y) {
+    return x.line == y.line && (x.file == y.file || strcmp(x.file, y.file) == 0);
+}
+
 Engine* running_engine() { return running; }
 
 int launch(const Kernel& kernel, void** arguments, Extent grid, Extent block, size_t dynamic_shared_bytes) {
-    std::lock_guard<std::mutex> lock(kernel.module->running());
+    std::lock_guard<std::mutex> lock(kernel.module->running_);
     std::unique_ptr<Engine> engine = pool().take();
     running = engine.get();
     int error = engine->launch(kernel, arguments, grid, block, dynamic_shared_bytes);
@@ -89,26 +117,27 @@ int Engine::launch(const Kernel& kernel, void** arguments, Extent grid, Extent b
     dynamic_bytes_ = dynamic_bytes;
     checked_ = module_->checked();
     thread_count_ = block.x * block.y * block.z;
+    static_begin_ = reinterpret_cast<uint64_t>(module_->shared());
+    static_bytes_ = module_->shared_bytes();
     error_ = 0;
     reported_.clear();
+    stacks_.release_all();
     *state_ = State{{}, {}, block, grid, this, dynamic_, stacks_.begin(), stacks_.bytes(), services()};
     if (checked_) {
         shadow_.reserve(module_->shared_bytes() + kMaxDynamicShared);
     }
-    bool first = true;
-    for (block_.z = 0; block_.z < grid.z; block_.z++) {
-        for (block_.y = 0; block_.y < grid.y; block_.y++) {
-            for (block_.x = 0; block_.x < grid.x; block_.x++) {
-                if (checked_ || first) {
-                    memset(module_->shared(), kPoison, module_->shared_bytes());
-                    memset(dynamic_, kPoison, dynamic_bytes);
-                }
-                first = false;
-                run_block();
-                if (error_ != 0) {
-                    return error_;
-                }
-            }
+    BlockOrder order(static_cast<uint64_t>(grid.x) * grid.y * grid.z);
+    for (uint64_t x = 0; x < order.count(); x++) {
+        uint64_t number = order.at(x);
+        block_ = {static_cast<unsigned>(number % grid.x), static_cast<unsigned>(number / grid.x % grid.y),
+                  static_cast<unsigned>(number / grid.x / grid.y)};
+        if (checked_ || x == 0) {
+            memset(module_->shared(), kPoison, static_bytes_);
+            memset(dynamic_, kPoison, dynamic_bytes);
+        }
+        run_block();
+        if (error_ != 0) {
+            return error_;
         }
     }
     return 0;
@@ -117,7 +146,6 @@ int Engine::launch(const Kernel& kernel, void** arguments, Extent grid, Extent b
 void Engine::run_block() {
     state_->block = block_;
     shadow_.start_block();
-    stacks_.release_all();
     for (unsigned first = 0; first < thread_count_; first += kLanes) {
         Warp& warp = warps_[first / kLanes];
         unsigned lanes = std::min(kLanes, thread_count_ - first);
@@ -261,7 +289,7 @@ void Engine::block_barrier(Place place) {
     current_->worked = true;
     if (at_barrier_ == 0) {
         barrier_place_ = place;
-    } else if (place.line != barrier_place_.line || strcmp(place.file, barrier_place_.file) != 0) {
+    } else if (!same(place, barrier_place_)) {
         fail(kLaunchFailed, text(place), "divergent barrier: other threads of the block wait in the __syncthreads at %s",
              text(barrier_place_).c_str());
     }

@@ -21,6 +21,7 @@ constexpr int kIllegalAddress = 700, kMisaligned = 716, kLaunchFailed = 719;
 constexpr size_t kMargin = 64 << 10;
 
 std::string text(const Place& place);
+bool same(const Place& x, const Place& y);
 
 // What the lanes of a warp meet for.
 enum class Meeting : uint8_t { kBarrier, kShuffle, kBallot, kLdmatrix, kMma };
@@ -116,12 +117,11 @@ struct Engine {
     template <typename Complete>
     void meet(Meeting meeting, unsigned mask, Place place, Complete complete);
 
-    // An access, where its code or its line is known.
+    // Where an access is made: its code, or its line.
     struct Site {
         const void* code;
-        Place place;
+        const Place* place;
     };
-    Site code_{};  // of the access to global memory that is judged
     void judge(const void* address, size_t bytes, Access kind, Site site);
     // Offset in the shadow of an address in shared memory, or -1; ends the launch where an access leaves its variable.
     long shared_offset(const void* address, size_t bytes, Site site);
@@ -145,6 +145,8 @@ struct Engine {
     Extent block_{}, block_size_{};
     size_t dynamic_bytes_ = 0;
     bool checked_ = false;
+    uint64_t static_begin_ = 0, static_bytes_ = 0;
+    Site global_access_{};  // that the host judges
 
     Thread* current_ = nullptr;
     void* main_ = nullptr;

@@ -16,12 +16,12 @@ const char* verb(Access kind) {
 }  // namespace
 
 std::string Engine::line_of(Site site) const {
-    return site.code == nullptr ? text(site.place) : module_->lines(site.code);
+    return site.code == nullptr ? text(*site.place) : module_->lines(site.code);
 }
 
 void Engine::access(const void* address, unsigned bytes, Access kind, const void* code) {
     if (checked_) {
-        judge(address, bytes, kind, {code, {}});
+        judge(address, bytes, kind, {code, nullptr});
     }
 }
 
@@ -41,7 +41,7 @@ void Engine::judge(const void* address, size_t bytes, Access kind, Site site) {
         }
         return;
     }
-    code_ = site;
+    global_access_ = site;
     int error = 0;
     if (kind != Access::kWrite) {
         error = cudasim_read(address, bytes);
@@ -57,8 +57,8 @@ void Engine::judge(const void* address, size_t bytes, Access kind, Site site) {
 
 long Engine::shared_offset(const void* address, size_t bytes, Site site) {
     auto at = reinterpret_cast<uint64_t>(address);
-    uint64_t in_static = at - reinterpret_cast<uint64_t>(module_->shared());
-    if (in_static < module_->shared_bytes()) {
+    uint64_t in_static = at - static_begin_;
+    if (in_static < static_bytes_) {
         const SharedVariable* variable = module_->variable(in_static);
         if (variable == nullptr || in_static + bytes > variable->end) {
             fail(kIllegalAddress, line_of(site), "%zu bytes out of bounds of a shared array, %s", bytes,
@@ -72,15 +72,15 @@ long Engine::shared_offset(const void* address, size_t bytes, Site site) {
             fail(kIllegalAddress, line_of(site), "%zu bytes at offset %lld of the launch's %zu bytes of dynamic shared memory", bytes,
                  static_cast<long long>(in_dynamic), dynamic_bytes_);
         }
-        return static_cast<long>(module_->shared_bytes() + in_dynamic);
+        return static_cast<long>(static_bytes_ + in_dynamic);
     }
     return -1;
 }
 
 // The shared variable and the byte within it, or the nearest before it.
 std::string Engine::name_of(size_t offset) const {
-    if (offset >= module_->shared_bytes()) {
-        return "dynamic shared memory + " + std::to_string(offset - module_->shared_bytes());
+    if (offset >= static_bytes_) {
+        return "dynamic shared memory + " + std::to_string(offset - static_bytes_);
     }
     for (size_t at = offset + 1; at-- > 0;) {
         if (const SharedVariable* variable = module_->variable(at)) {
@@ -97,7 +97,7 @@ void Engine::judge_shared(size_t offset, size_t bytes, Access kind, Site site) {
         return;
     }
     // One report a launch for each place in the code.
-    const void* where = site.code != nullptr ? site.code : site.place.file + site.place.line;
+    const void* where = site.code != nullptr ? site.code : site.place->file + site.place->line;
     if (!reported_.insert({where, static_cast<int>(conflict.hazard)}).second) {
         return;
     }
@@ -139,7 +139,7 @@ void Engine::cp_async(void* shared, const void* global, bool valid, Place place)
         fail(kMisaligned, text(place), "cp.async of 16 bytes from %p to %p, which must be multiples of 16", global, shared);
     }
     if (checked_) {
-        Site site{nullptr, place};
+        Site site{nullptr, &place};
         long offset = shared_offset(shared, 16, site);
         if (offset < 0) {
             fail(kLaunchFailed, text(place), "cp.async to %p, which is not in shared memory", shared);
@@ -161,7 +161,7 @@ void Engine::cp_async_wait(int pending) {
     for (; done < copies.size() && copies[done].group + static_cast<unsigned>(pending) < current_->copy_groups; done++) {
         const Copy& copy = copies[done];
         if (checked_) {
-            Site site{nullptr, copy.place};
+            Site site{nullptr, &copy.place};
             judge_shared(static_cast<size_t>(shared_offset(copy.to, 16, site)), 16, Access::kWrite, site);
         }
         if (copy.from == nullptr) {
@@ -213,7 +213,7 @@ const Services kServices = {
 
 const Services& services() { return kServices; }
 
-std::string Engine::where() const { return position() + ", at " + line_of(code_); }
+std::string Engine::where() const { return position() + ", at " + line_of(global_access_); }
 
 }  // namespace cudasim
 

@@ -27,7 +27,7 @@ struct SharedVariable {
     std::string name;
 };
 
-// A module has one set of shared variables, so that one launch of it runs at a time.
+// A module has one set of shared variables, so that one launch of it runs at a time; launches see to that.
 class Module {
    public:
     // Throws std::runtime_error where the bytes are no kernels of the emulator's. Their length stands in themselves.
@@ -54,7 +54,7 @@ class Module {
     // The lines of source at an address of code, innermost first: "brazier.cuh:70 in norm.cu:12".
     std::string lines(const void* code) const;
 
-    std::mutex& running() { return running_; }
+    friend int launch(const Kernel& kernel, void** arguments, Extent grid, Extent block, size_t dynamic_shared_bytes);
 
    private:
     void read_variables(const unsigned char* elf);
@@ -66,6 +66,7 @@ class Module {
     std::vector<Kernel> kernels_;
     std::vector<SharedVariable> variables_;
     std::vector<uint16_t> variable_of_byte_;
+    // Held for a launch.
     std::mutex running_;
 };
 

@@ -50,7 +50,7 @@ Group* Engine::join(Meeting meeting, unsigned mask, Place place) {
         if (group.mask != mask) {
             continue;
         }
-        if (group.meeting != meeting || group.place.line != place.line || strcmp(group.place.file, place.file) != 0) {
+        if (group.meeting != meeting || !same(group.place, place)) {
             fail(kLaunchFailed, text(place), "divergent lanes: others of mask %#x wait at %s", mask, text(group.place).c_str());
         }
         group.arrived |= bit;
@@ -134,7 +134,7 @@ FourWords Engine::ldmatrix(const void* row, int tiles, bool transposed, Place pl
             fail(kMisaligned, text(place), "ldmatrix of a row at %p, which is not a multiple of 16", row);
         }
         if (checked_) {
-            Site site{nullptr, place};
+            Site site{nullptr, &place};
             long offset = shared_offset(row, 16, site);
             if (offset < 0) {
                 fail(kLaunchFailed, text(place), "ldmatrix of a row at %p, which is not in shared memory", row);
