@@ -22,6 +22,11 @@ __device__ __forceinline__ int seen(const Heads& p, int start, int token) {
     return token < p.firstQuery ? 0 : keys;
 }
 
+// Keys that any of the queries from first on sees, which share a warp.
+__device__ __forceinline__ int most_seen(const Heads& p, int start, int first, int count) {
+    return first < p.tokens ? seen(p, start, min(first + count, p.tokens) - 1) : 0;
+}
+
 constexpr int kThreads = 256;
 
 __device__ __forceinline__ int thread_row() { return static_cast<int>(threadIdx.x) / 16; }
@@ -56,16 +61,16 @@ __device__ __forceinline__ void tiles_arrived() {
     __syncthreads();
 }
 
-// s[r][c] = row R thread_row() + r of a times row thread_column() + 16 c of b.
+// s[r][c] = row R thread_row() + r of a times row thread_column() + 16 c of b, over a depth that zeros follow.
 template <int D, int R>
-__device__ __forceinline__ void multiply_transposed(float (&s)[R][R], const float* a, const float* b) {
+__device__ __forceinline__ void multiply_transposed(float (&s)[R][R], const float* a, const float* b, int depth) {
     for (int r = 0; r < R; r++) {
         for (int c = 0; c < R; c++) {
             s[r][c] = 0.0f;
         }
     }
 #pragma unroll 2
-    for (int i = 0; i < D; i += 4) {
+    for (int i = 0; i < depth; i += 4) {
         float x[R][4], y[R][4];
 #pragma unroll
         for (int r = 0; r < R; r++) {
@@ -88,9 +93,10 @@ __device__ __forceinline__ void multiply_transposed(float (&s)[R][R], const floa
 // Column of element x of the D / 16 that a thread holds of each row of a sum.
 __device__ __forceinline__ int sum_column(int x) { return x / 4 * 64 + thread_column() * 4 + x % 4; }
 
-// sums += p b, through the probabilities' place in shared memory.
+// sums += p b, through the probabilities' place in shared memory, over a depth behind which p is zero.
 template <int D, int R>
-__device__ __forceinline__ void multiply_add(float (&sums)[R][D / 16], const float (&p)[R][R], float* shared, const float* b) {
+__device__ __forceinline__ void multiply_add(
+    float (&sums)[R][D / 16], const float (&p)[R][R], float* shared, const float* b, int depth) {
     constexpr int kStride = 16 * R + 4;
     float* rows = shared + R * thread_row() * kStride;
     __syncwarp(kAllLanes);
@@ -103,7 +109,7 @@ __device__ __forceinline__ void multiply_add(float (&sums)[R][D / 16], const flo
     }
     __syncwarp(kAllLanes);
 #pragma unroll 1
-    for (int j = 0; j < 16 * R; j += 4) {
+    for (int j = 0; j < min(16 * R, depth); j += 4) {
         float weights[R][4];
 #pragma unroll
         for (int r = 0; r < R; r++) {
@@ -152,6 +158,7 @@ __device__ __forceinline__ void attend(const float* q, const float* k, const flo
     int64 keyAt = sample * p.keySample + head / (p.heads / p.groups) * p.keyHead;
     load_rows<D, R>(queryTile, q + token * p.queryStride + head * p.width, p.queryStride, p.tokens - first, p.width);
 
+    int most = most_seen(p, start, first + 2 * R * warp(), 2 * R);
     float out[R][D / 16] = {}, top[R], sum[R] = {};
     for (int r = 0; r < R; r++) {
         top[r] = -infinity();
@@ -161,8 +168,11 @@ __device__ __forceinline__ void attend(const float* q, const float* k, const flo
         load_rows<D, R>(keyTile, k + keyAt + from * p.keyStride, p.keyStride, keys - from, p.width);
         load_rows<D, R>(valueTile, v + keyAt + from * p.keyStride, p.keyStride, keys - from, p.width);
         tiles_arrived();
+        if (from >= most) {
+            continue;
+        }
         float s[R][R];
-        multiply_transposed<D, R>(s, queryTile, keyTile);
+        multiply_transposed<D, R>(s, queryTile, keyTile, p.width);
 #pragma unroll
         for (int r = 0; r < R; r++) {
             int visible = min(keys, seen(p, start, first + R * thread_row() + r)) - from;
@@ -186,7 +196,7 @@ __device__ __forceinline__ void attend(const float* q, const float* k, const flo
                 out[r][x] *= shrink;
             }
         }
-        multiply_add<D, R>(out, s, shared, valueTile);
+        multiply_add<D, R>(out, s, shared, valueTile, most - from);
     }
 #pragma unroll
     for (int r = 0; r < R; r++) {
@@ -262,6 +272,7 @@ __device__ __forceinline__ void query_gradient(const float* q, const float* k, c
     load_rows<D, R>(queryTile, q + token * p.queryStride + head * p.width, p.queryStride, p.tokens - first, p.width);
     load_rows<D, R>(gradTile, gradOut + outAt, p.outStride, p.tokens - first, p.width);
 
+    int most = most_seen(p, 0, first + 2 * R * warp(), 2 * R);
     float sums[R][D / 16] = {}, logSum[R], own[R];
 #pragma unroll
     for (int r = 0; r < R; r++) {
@@ -283,16 +294,19 @@ __device__ __forceinline__ void query_gradient(const float* q, const float* k, c
         load_rows<D, R>(keyTile, k + keyAt + from * p.keyStride, p.keyStride, keys - from, p.width);
         load_rows<D, R>(valueTile, v + keyAt + from * p.keyStride, p.keyStride, keys - from, p.width);
         tiles_arrived();
+        if (from >= most) {
+            continue;
+        }
         float s[R][R], ds[R][R];
-        multiply_transposed<D, R>(s, queryTile, keyTile);
-        multiply_transposed<D, R>(ds, gradTile, valueTile);
+        multiply_transposed<D, R>(s, queryTile, keyTile, p.width);
+        multiply_transposed<D, R>(ds, gradTile, valueTile, p.width);
         score_gradients<R>(
             s, ds, p.scale,
             [&](int r, int c) {
                 return from + thread_column() + 16 * c < min(keys, seen(p, 0, first + R * thread_row() + r));
             },
             [&](int r, int) { return logSum[r]; }, [&](int r, int) { return own[r]; });
-        multiply_add<D, R>(sums, ds, shared, keyTile);
+        multiply_add<D, R>(sums, ds, shared, keyTile, most - from);
     }
     tiles_arrived();
     store_rows<D, R>(p, dq + token * p.gradientStride + head * p.width, p.tokens - first, sums, p.scale, accumulate);
@@ -322,6 +336,9 @@ __device__ __forceinline__ void key_gradients(const float* q, const float* k, co
             load_rows<D, R>(queryTile, q + at * p.queryStride + head * p.width, p.queryStride, p.tokens - from, p.width);
             load_rows<D, R>(gradTile, gradOut + at * p.outStride + head * p.width, p.outStride, p.tokens - from, p.width);
             tiles_arrived();
+            if (seen(p, 0, min(from + kRows, p.tokens) - 1) <= first + 2 * R * warp()) {
+                continue;
+            }
             float s[R][R], ds[R][R], logSum[R], own[R];
             int visible[R];
 #pragma unroll
@@ -332,13 +349,13 @@ __device__ __forceinline__ void key_gradients(const float* q, const float* k, co
                 logSum[c] = valid ? lse[statAt + query] : 0.0f;
                 own[c] = valid ? delta[statAt + query] : 0.0f;
             }
-            multiply_transposed<D, R>(s, keyTile, queryTile);
-            multiply_transposed<D, R>(ds, valueTile, gradTile);
+            multiply_transposed<D, R>(s, keyTile, queryTile, p.width);
+            multiply_transposed<D, R>(ds, valueTile, gradTile, p.width);
             score_gradients<R>(
                 s, ds, p.scale, [&](int r, int c) { return first + R * thread_row() + r < visible[c]; },
                 [&](int, int c) { return logSum[c]; }, [&](int, int c) { return own[c]; });
-            multiply_add<D, R>(sumsV, s, shared, gradTile);
-            multiply_add<D, R>(sumsK, ds, shared, queryTile);
+            multiply_add<D, R>(sumsV, s, shared, gradTile, p.tokens - from);
+            multiply_add<D, R>(sumsK, ds, shared, queryTile, p.tokens - from);
         }
     }
     tiles_arrived();
