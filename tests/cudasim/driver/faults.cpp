@@ -1,0 +1,95 @@
+// Violations, planted errors and counters, and the door by which tests reach them.
+#include "faults.h"
+
+#include <jni.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct Fault {
+    long calls_left;
+    int code;
+};
+
+std::mutex mutex;
+std::map<std::string, long> calls;
+std::map<std::string, Fault> faults;
+std::vector<std::string> violations;
+constexpr size_t kMostViolations = 200;
+
+std::string text(JNIEnv* env, jstring string) {
+    const char* chars = env->GetStringUTFChars(string, nullptr);
+    std::string copy = chars;
+    env->ReleaseStringUTFChars(string, chars);
+    return copy;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Of the emulator; absent from a build without it.
+__attribute__((weak)) void cudasim_where(char* text, size_t bytes);
+
+void cudasim_violation(const char* format, ...) {
+    char what[1024], where[512] = "";
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof(what), format, arguments);
+    va_end(arguments);
+    if (cudasim_where != nullptr) {
+        cudasim_where(where, sizeof(where));
+    }
+    std::string line = std::string(what) + (where[0] == 0 ? "" : std::string(" (") + where + ")");
+    std::lock_guard<std::mutex> lock(mutex);
+    if (violations.size() < kMostViolations) {
+        fprintf(stderr, "cudasim: %s\n", line.c_str());
+        violations.push_back(line);
+    }
+}
+
+int cudasim_fault(const char* function) {
+    std::lock_guard<std::mutex> lock(mutex);
+    calls[function]++;
+    auto found = faults.find(function);
+    return found == faults.end() || found->second.calls_left-- != 1 ? 0 : found->second.code;
+}
+
+JNIEXPORT void JNICALL Java_io_brazier_tests_cuda_Cudasim_failCall(JNIEnv* env, jclass, jstring function, jlong nth, jint code) {
+    std::lock_guard<std::mutex> lock(mutex);
+    faults[text(env, function)] = {static_cast<long>(nth), code};
+}
+
+JNIEXPORT void JNICALL Java_io_brazier_tests_cuda_Cudasim_clearFaults(JNIEnv*, jclass) {
+    std::lock_guard<std::mutex> lock(mutex);
+    faults.clear();
+}
+
+JNIEXPORT jobjectArray JNICALL Java_io_brazier_tests_cuda_Cudasim_takeViolations(JNIEnv* env, jclass) {
+    std::lock_guard<std::mutex> lock(mutex);
+    jobjectArray array =
+        env->NewObjectArray(static_cast<jsize>(violations.size()), env->FindClass("java/lang/String"), nullptr);
+    for (size_t x = 0; x < violations.size(); x++) {
+        env->SetObjectArrayElement(array, static_cast<jsize>(x), env->NewStringUTF(violations[x].c_str()));
+    }
+    violations.clear();
+    return array;
+}
+
+JNIEXPORT jlong JNICALL Java_io_brazier_tests_cuda_Cudasim_calls(JNIEnv* env, jclass, jstring function) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return calls[text(env, function)];
+}
+
+JNIEXPORT jlong JNICALL Java_io_brazier_tests_cuda_Cudasim_liveAllocations(JNIEnv*, jclass, jint ordinal) {
+    cudasim::Device* device = cudasim::device(ordinal);
+    std::lock_guard<std::mutex> lock(device->mutex());
+    return static_cast<jlong>(device->memory().live());
+}
+
+}  // extern "C"
