@@ -68,7 +68,7 @@ final class CudaAttention {
 
     /** The workspace holds delta [B, H, T] f32. */
     static Runnable causalGrad(CudaBackend backend, Heads h, Instruction i, Addresses a) {
-        Value qkv = i.inputs().get(0);
+        Value qkv = queries(i, 1);
         Keys keys = Keys.in(qkv, h, a.input(0));
         Keys gradients = Keys.in(qkv, h, a.output(0));
         return backward(
@@ -167,6 +167,15 @@ final class CudaAttention {
             first.run();
             second.run();
         };
+    }
+
+    /** The first operand, whose type operand o must share. */
+    static Value queries(Instruction i, int o) {
+        Value qkv = i.inputs().get(0);
+        if (i.inputs().get(o).type().dtype() != qkv.type().dtype()) {
+            throw new AssertionError("no kernel takes o " + i.inputs().get(o).type() + " with qkv " + qkv.type());
+        }
+        return qkv;
     }
 
     /** Elements of a token's queries, keys and values. */

@@ -42,7 +42,7 @@ final class CudaRing {
         });
         backend.put(Ring.AttentionBlock.class, (op, i, a) -> {
             Heads h = op.heads();
-            Value qkv = narrowAsQueries(i, 2);
+            Value qkv = CudaAttention.queries(i, 2);
             Keys keys = block(h, qkv, a.input(1));
             CudaAttention.Mask mask = mask(op.mask(), i);
             return CudaAttention.forward(backend, h, qkv, a.input(0), keys, mask, 0, a.output(0), a.output(1), true);
@@ -55,7 +55,7 @@ final class CudaRing {
     /** The workspace holds delta [B, H, T] f32. */
     private static Runnable grad(CudaBackend backend, Ring.AttentionBlockGrad op, Instruction i, Addresses a) {
         Heads h = op.heads();
-        Value qkv = narrowAsQueries(i, 2);
+        Value qkv = CudaAttention.queries(i, 2);
         long stride = CudaAttention.keyValues(h);
         long dv = a.output(1) + CudaAttention.bytes(i.outputs().get(1), stride / 2);
         return CudaAttention.backward(
@@ -85,14 +85,5 @@ final class CudaRing {
     private static CudaAttention.Mask mask(Ring.Mask mask, Instruction i) {
         long numTokens = shape(i, 0).dim(1);
         return new CudaAttention.Mask(mask.firstQuery(numTokens), mask.numKeys(numTokens), false);
-    }
-
-    /** The queries, which o must share its type with. */
-    private static Value narrowAsQueries(Instruction i, int o) {
-        Value qkv = i.inputs().get(0);
-        if (i.inputs().get(o).type().dtype() != qkv.type().dtype()) {
-            throw new AssertionError("no kernel takes o " + i.inputs().get(o).type() + " with qkv " + qkv.type());
-        }
-        return qkv;
     }
 }

@@ -143,6 +143,8 @@ public sealed interface Attention extends Op
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 4);
             heads.check(in.get(0));
+            Rules.dtype("o", in.get(1), in.get(0).dtype());
+            Rules.dtype("lse", in.get(2), DType.F32);
             Rules.same("the gradient type of o", in.get(1).gradient(), "dO", in.get(3));
             return List.of(in.get(0).gradient());
         }
