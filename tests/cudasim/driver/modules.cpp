@@ -35,12 +35,11 @@ std::function<int()> launcher(const Function& function, Extent grid, Extent bloc
         const auto* value = static_cast<const unsigned char*>(parameters[x]);
         values->emplace_back(value, value + function.kernel->entry->parameter_bytes[x]);
     }
-    return [module = function.module->module, kernel = function.kernel, grid, block, shared, values] {
+    return [module = function.module->module, kernel = function.kernel, grid, block, shared, values]() {
         std::vector<void*> pointers;
         for (auto& value : *values) {
             pointers.push_back(value.data());
         }
-        std::lock_guard<std::mutex> lock(module->running());
         return launch(*kernel, pointers.data(), grid, block, shared);
     };
 }
