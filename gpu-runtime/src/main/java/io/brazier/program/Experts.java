@@ -33,6 +33,7 @@ public sealed interface Experts extends Op {
             TensorType x = in.get(0);
             TensorType slots = in.get(1);
             checkTokens("x", x, slots);
+            checkGates(in);
             TensorType buffer = new TensorType(
                     x.dtype(), Shape.of(numExperts, capacity, x.shape().width()), Map.of());
             for (Axis axis : Axis.values()) {
@@ -98,6 +99,7 @@ public sealed interface Experts extends Op {
             TensorType buffer = in.get(0);
             TensorType slots = in.get(1);
             checkBuffer(buffer, slots);
+            checkGates(in);
             TensorType y = new TensorType(
                     buffer.dtype(), slots.shape().withWidth(buffer.shape().width()), Map.of());
             for (Axis axis : Axis.values()) {
@@ -162,7 +164,8 @@ public sealed interface Experts extends Op {
             checkTokens("x", x, slots);
             checkBuffer(buffer, slots);
             Rules.require(
-                    x.shape().width() == buffer.shape().width(), "x " + x + " and buffer " + buffer + " differ in D");
+                    x.shape().width() == buffer.shape().width() && x.dtype() == buffer.dtype(),
+                    "x " + x + " and buffer " + buffer + " differ in D or dtype");
             TensorType dgates = new TensorType(DType.F32, slots.shape(), Map.of());
             for (Axis axis : Axis.values()) {
                 dgates = dgates.with(axis, gated(axis, "buffer", buffer, slots, x));
@@ -210,6 +213,13 @@ public sealed interface Experts extends Op {
         Rules.require(
                 x.shape().dims().equals(choices),
                 "slots " + slots + " must have one row of choices for each token of " + operand + " " + x);
+    }
+
+    /** The third operand, where there is one. */
+    private static void checkGates(List<TensorType> in) {
+        if (in.size() == 3) {
+            Rules.dtype("gates", in.get(2), DType.F32);
+        }
     }
 
     private static void checkBuffer(TensorType buffer, TensorType slots) {

@@ -66,6 +66,7 @@ public sealed interface Loss extends Op {
             Rules.count(in, 4);
             checkTargets(in.get(0), in.get(2));
             Rules.same("lse", in.get(1), "the statistics of rows", rows(in.get(0), Placement.R));
+            Rules.dtype("dloss", in.get(3), DType.F32);
             return List.of(in.get(0).gradient());
         }
 

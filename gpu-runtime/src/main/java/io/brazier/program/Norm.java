@@ -26,6 +26,7 @@ public sealed interface Norm extends Op {
                 Rules.shape(w == 1 ? "gamma" : "beta", in.get(w), x.shape().width());
                 Rules.weightBeside(w == 1 ? "gamma" : "beta", in.get(w), x);
             }
+            Rules.dtype("beta beside gamma", in.get(2), in.get(1).dtype());
             return List.of(x, Rules.perRow(x), Rules.perRow(x));
         }
 
@@ -114,6 +115,8 @@ public sealed interface Norm extends Op {
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 5 + addend.count());
             Rules.same("the gradient type of x", in.get(0).gradient(), "dy", in.get(1));
+            Rules.dtype("mean", in.get(3), DType.F32);
+            Rules.dtype("rstd", in.get(4), DType.F32);
             Rules.weightBeside("gamma", in.get(2), in.get(0));
             if (addend == Operand.PRESENT) {
                 Rules.same("addend", in.get(5), "dy", in.get(1));
@@ -162,6 +165,9 @@ public sealed interface Norm extends Op {
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 4 + 2 * addends.count());
             TensorType x = in.get(0);
+            Rules.same("the gradient type of x", x.gradient(), "dy", in.get(1));
+            Rules.dtype("mean", in.get(2), DType.F32);
+            Rules.dtype("rstd", in.get(3), DType.F32);
             TensorType result =
                     Rules.weightGradient(DType.F32, Shape.of(x.shape().width()), x, in.get(1));
             if (addends == Operand.PRESENT) {
@@ -273,6 +279,7 @@ public sealed interface Norm extends Op {
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 4 + addend.count());
             Rules.same("the gradient type of x", in.get(0).gradient(), "dy", in.get(1));
+            Rules.dtype("rstd", in.get(3), DType.F32);
             Rules.weightBeside("gamma", in.get(2), in.get(0));
             if (addend == Operand.PRESENT) {
                 Rules.same("addend", in.get(4), "dy", in.get(1));
@@ -316,6 +323,8 @@ public sealed interface Norm extends Op {
         public List<TensorType> infer(List<TensorType> in) {
             Rules.count(in, 3 + addend.count());
             TensorType x = in.get(0);
+            Rules.same("the gradient type of x", x.gradient(), "dy", in.get(1));
+            Rules.dtype("rstd", in.get(2), DType.F32);
             TensorType result =
                     Rules.weightGradient(DType.F32, Shape.of(x.shape().width()), x, in.get(1));
             if (addend == Operand.PRESENT) {
