@@ -94,6 +94,64 @@ __device__ __forceinline__ void store_vector(bf16* to, const float (&from)[8]) {
         pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]), pack_bf16(from[4], from[5]), pack_bf16(from[6], from[7]));
 }
 
+// V elements from an address that is aligned to them: 16-byte accesses, or one of 8 bytes, or an element.
+template <int V, typename T>
+__device__ __forceinline__ void load_elements(const T* from, float (&to)[V]) {
+    if constexpr (V == 1) {
+        to[0] = to_float(*from);
+    } else if constexpr (V < kVector<T>) {
+        static_assert(V == 4, "half a vector of bf16");
+        uint2 v = *reinterpret_cast<const uint2*>(from);
+        to[0] = low_bf16(v.x), to[1] = high_bf16(v.x), to[2] = low_bf16(v.y), to[3] = high_bf16(v.y);
+    } else {
+#pragma unroll
+        for (int part = 0; part < V; part += kVector<T>) {
+            float v[kVector<T>];
+            load_vector(from + part, v);
+#pragma unroll
+            for (int e = 0; e < kVector<T>; e++) {
+                to[part + e] = v[e];
+            }
+        }
+    }
+}
+
+template <int V, typename T>
+__device__ __forceinline__ void store_elements(T* to, const float (&from)[V]) {
+    if constexpr (V == 1) {
+        *to = from_float<T>(from[0]);
+    } else if constexpr (V < kVector<T>) {
+        static_assert(V == 4, "half a vector of bf16");
+        *reinterpret_cast<uint2*>(to) = uint2{pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3])};
+    } else {
+#pragma unroll
+        for (int part = 0; part < V; part += kVector<T>) {
+            float v[kVector<T>];
+#pragma unroll
+            for (int e = 0; e < kVector<T>; e++) {
+                v[e] = from[part + e];
+            }
+            store_vector(to + part, v);
+        }
+    }
+}
+
+// A number that the compiler knows.
+template <int n>
+struct Constant {
+    static constexpr int value = n;
+};
+
+// f(elements of an access to rows of this width): vectors of T where every row holds whole ones, else single elements.
+template <typename T, typename F>
+__device__ __forceinline__ void by_vectors(int64 width, F f) {
+    if (width % kVector<T> == 0) {
+        f(Constant<kVector<T>>{});
+    } else {
+        f(Constant<1>{});
+    }
+}
+
 // ---- threads ----
 
 __device__ __forceinline__ int64 global_thread() {
@@ -105,6 +163,33 @@ __device__ __forceinline__ int64 global_threads() { return static_cast<int64>(gr
 __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kWarpSize; }
 
 __device__ __forceinline__ int warp() { return static_cast<int>(threadIdx.x) / kWarpSize; }
+
+// f(row, column) for every V-th column of a matrix, shared out over the grid; no step takes a division.
+template <int V, typename F>
+__device__ __forceinline__ void for_each_piece(int64 rows, int64 width, F f) {
+    int64 pieces = width / V, row = global_thread() / pieces, piece = global_thread() % pieces;
+    int64 moreRows = global_threads() / pieces, morePieces = global_threads() % pieces;
+    while (row < rows) {
+        f(row, piece * V);
+        row += moreRows;
+        piece += morePieces;
+        if (piece >= pieces) {
+            piece -= pieces;
+            row++;
+        }
+    }
+}
+
+// The row of this warp where a warp takes a row.
+__device__ __forceinline__ int64 warp_row() { return global_thread() / kWarpSize; }
+
+// f(column) for every V-th column of a row, shared out over the lanes of a warp.
+template <int V, typename F>
+__device__ __forceinline__ void for_each_column(int width, F f) {
+    for (int column = lane() * V; column < width; column += kWarpSize * V) {
+        f(column);
+    }
+}
 
 struct Sum {
     __device__ __forceinline__ float operator()(float x, float y) const { return x + y; }

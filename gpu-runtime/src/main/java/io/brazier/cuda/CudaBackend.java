@@ -49,6 +49,13 @@ public final class CudaBackend implements Backend {
         device.bind();
         kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
         CudaElementwise.putInto(this);
+        CudaActivations.putInto(this);
+        CudaNorms.putInto(this);
+        CudaLookup.putInto(this);
+        CudaLosses.putInto(this);
+        CudaOptimizer.putInto(this);
+        CudaRouting.putInto(this);
+        CudaExperts.putInto(this);
         CudaAttention.putInto(this);
         CudaDecoding.putInto(this);
         CudaRing.putInto(this);

@@ -21,6 +21,7 @@ import org.bytedeco.javacpp.SizeTPointer;
  */
 final class CudaLaunch {
     private static final int SLOT_BYTES = 8;
+    private static final int WARP_SIZE = 32;
 
     /** Dynamic shared memory that a kernel may take without asking. */
     private static final int FREE_SHARED_BYTES = 48 << 10;
@@ -72,6 +73,16 @@ final class CudaLaunch {
         return grid(Math.max(1, Math.min(MAX_STRIDING_BLOCKS, (count + threads - 1) / threads)));
     }
 
+    /** The same blocks again for each of so many samples, which are the grid's second dimension. */
+    CudaLaunch samples(long count) {
+        return grid(gridX, count, 1);
+    }
+
+    /** Blocks for a kernel whose warps take a row each. */
+    CudaLaunch warps(long rows) {
+        return grid((rows * WARP_SIZE + threads - 1) / threads);
+    }
+
     /** Dynamic shared memory of a block. */
     CudaLaunch shared(int bytes) {
         sharedBytes = bytes;
@@ -94,6 +105,13 @@ final class CudaLaunch {
     CudaLaunch ints(long... values) {
         for (long value : values) {
             arguments.add(new Argument(Math.toIntExact(value), 4));
+        }
+        return this;
+    }
+
+    CudaLaunch doubles(double... values) {
+        for (double value : values) {
+            longs(Double.doubleToRawLongBits(value));
         }
         return this;
     }
