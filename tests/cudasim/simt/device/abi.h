@@ -44,6 +44,7 @@ struct Services {
     void (*cp_async)(Engine*, void* shared, const void* global, bool valid, Place place);
     void (*cp_async_commit)(Engine*);
     void (*cp_async_wait)(Engine*, int pending);
+    void (*fence)(Engine*);
 };
 
 // Variables of the module that the run time sets: the indices at each switch of threads, the rest at each launch.
@@ -77,6 +78,6 @@ struct ModuleTable {
 };
 
 // Changes with every structure above.
-constexpr const char* kAbi = "cudasim-simt-1";
+constexpr const char* kAbi = "cudasim-simt-2";
 
 }  // namespace cudasim

@@ -102,7 +102,9 @@ __forceinline__ void __syncwarp(unsigned mask = cudasim_all_lanes, cudasim::Plac
     cudasim_meet([&] { cudasim_services.warp_barrier(cudasim_engine, mask, place); });
 }
 
-__forceinline__ void __threadfence() { __asm__ volatile("" ::: "memory"); }
+__forceinline__ void __threadfence() {
+    cudasim_meet([] { cudasim_services.fence(cudasim_engine); });
+}
 __forceinline__ void __threadfence_block() { __asm__ volatile("" ::: "memory"); }
 __forceinline__ void __trap(cudasim::Place place = cudasim_here()) { cudasim_services.trap(cudasim_engine, place); }
 

@@ -71,13 +71,13 @@ class BlockOrder {
     uint64_t count_, first_ = 0, step_ = 1;
 };
 
-std::string text(const Extent& x) {
-    return "(" + std::to_string(x.x) + "," + std::to_string(x.y) + "," + std::to_string(x.z) + ")";
-}
-
 }  // namespace
 
 std::string text(const Place& place) { return std::string(place.file) + ":" + std::to_string(place.line); }
+
+std::string text(const Extent& index) {
+    return "(" + std::to_string(index.x) + "," + std::to_string(index.y) + "," + std::to_string(index.z) + ")";
+}
 
 bool same(const Place& x, const Place& y) {
     return x.line == y.line && (x.file == y.file || strcmp(x.file, y.file) == 0);
@@ -125,6 +125,7 @@ int Engine::launch(const Kernel& kernel, void** arguments, Extent grid, Extent b
     *state_ = State{{}, {}, block, grid, this, dynamic_, stacks_.begin(), stacks_.bytes(), services()};
     if (checked_) {
         shadow_.reserve(module_->shared_bytes() + kMaxDynamicShared);
+        global_shadow_.start_launch();
     }
     BlockOrder order(static_cast<uint64_t>(grid.x) * grid.y * grid.z);
     for (uint64_t x = 0; x < order.count(); x++) {
@@ -146,6 +147,7 @@ int Engine::launch(const Kernel& kernel, void** arguments, Extent grid, Extent b
 void Engine::run_block() {
     state_->block = block_;
     shadow_.start_block();
+    global_shadow_.start_block();
     for (unsigned first = 0; first < thread_count_; first += kLanes) {
         Warp& warp = warps_[first / kLanes];
         unsigned lanes = std::min(kLanes, thread_count_ - first);
@@ -310,6 +312,7 @@ void Engine::release_barrier() {
              text(left_early_->index).c_str());
     }
     shadow_.block_barrier();
+    global_shadow_.block_barrier();
     at_barrier_ = 0;
     for (unsigned x = 0; x < started_; x++) {
         Thread& thread = threads_[x];

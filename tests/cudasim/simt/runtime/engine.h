@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "global_shadow.h"
 #include "module.h"
 #include "shadow.h"
 
@@ -21,6 +22,7 @@ constexpr int kIllegalAddress = 700, kMisaligned = 716, kLaunchFailed = 719;
 constexpr size_t kMargin = 64 << 10;
 
 std::string text(const Place& place);
+std::string text(const Extent& index);
 bool same(const Place& x, const Place& y);
 
 // What the lanes of a warp meet for.
@@ -95,6 +97,7 @@ struct Engine {
     void cp_async(void* shared, const void* global, bool valid, Place place);
     void cp_async_commit() { current_->copy_groups++; }
     void cp_async_wait(int pending);
+    void fence() { global_shadow_.fence(); }
 
     // Reports a broken rule, and ends the launch with a CUDA error.
     [[noreturn]] void fail(int error, const std::string& place, const char* format, ...)
@@ -126,6 +129,8 @@ struct Engine {
     // Offset in the shadow of an address in shared memory, or -1; ends the launch where an access leaves its variable.
     long shared_offset(const void* address, size_t bytes, Site site);
     void judge_shared(size_t offset, size_t bytes, Access kind, Site site);
+    void judge_global(const void* address, size_t bytes, Access kind, Site site);
+    bool first_report(Site site, int kind);
     std::string line_of(Site site) const;
     std::string name_of(size_t offset) const;
     Warp& warp() { return warps_[current_->id / kLanes]; }
@@ -134,6 +139,7 @@ struct Engine {
     Stacks stacks_;
     unsigned char* dynamic_;  // with a margin on both sides
     Shadow shadow_;
+    GlobalShadow global_shadow_;
     std::vector<Thread> threads_;
     Warp warps_[kMaxThreads / kLanes];
     std::vector<WarpClocks> clocks_;

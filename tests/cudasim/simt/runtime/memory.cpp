@@ -53,6 +53,26 @@ void Engine::judge(const void* address, size_t bytes, Access kind, Site site) {
         error_ = error;
         leave_block();
     }
+    judge_global(address, bytes, kind, site);
+}
+
+// One report a launch for each place in the code.
+bool Engine::first_report(Site site, int kind) {
+    const void* where = site.code != nullptr ? site.code : site.place->file + site.place->line;
+    return reported_.insert({where, kind}).second;
+}
+
+void Engine::judge_global(const void* address, size_t bytes, Access kind, Site site) {
+    GlobalShadow::Clash clash = global_shadow_.access(address, bytes, kind, current_->id);
+    if (clash.hazard == Hazard::kNone || !first_report(site, static_cast<int>(clash.hazard))) {
+        return;
+    }
+    const char* what = clash.hazard == Hazard::kReadAfterWrite    ? "has written"
+                       : clash.hazard == Hazard::kWriteAfterRead ? "has read"
+                                                                  : "has written, too,";
+    std::string other = clash.other_block ? "another block" : "thread " + text(threads_[clash.other].index);
+    cudasim_violation("%s, at %s: global-memory race: %s %p, which %s %s with nothing between", position().c_str(),
+                      line_of(site).c_str(), verb(kind), address, other.c_str(), what);
 }
 
 long Engine::shared_offset(const void* address, size_t bytes, Site site) {
@@ -96,9 +116,7 @@ void Engine::judge_shared(size_t offset, size_t bytes, Access kind, Site site) {
     if (conflict.hazard == Hazard::kNone) {
         return;
     }
-    // One report a launch for each place in the code.
-    const void* where = site.code != nullptr ? site.code : site.place->file + site.place->line;
-    if (!reported_.insert({where, static_cast<int>(conflict.hazard)}).second) {
+    if (!first_report(site, static_cast<int>(conflict.hazard))) {
         return;
     }
     const char* what = "";
@@ -126,8 +144,7 @@ void Engine::judge_shared(size_t offset, size_t bytes, Access kind, Site site) {
     const Thread& other = threads_[conflict.other];
     std::string others = conflict.hazard == Hazard::kWriteAfterRead && &other == current_
                              ? "threads of several warps, of which one"
-                             : "thread (" + std::to_string(other.index.x) + "," + std::to_string(other.index.y) + "," +
-                                   std::to_string(other.index.z) + ")";
+                             : "thread " + text(other.index);
     cudasim_violation("%s, at %s: shared-memory race: %s what %s %s with no barrier between: %s", position().c_str(),
                       line_of(site).c_str(), verb(kind), others.c_str(), what, name_of(offset).c_str());
 }
@@ -207,6 +224,7 @@ const Services kServices = {
     },
     [](Engine* engine) { engine->cp_async_commit(); },
     [](Engine* engine, int pending) { engine->cp_async_wait(pending); },
+    [](Engine* engine) { engine->fence(); },
 };
 
 }  // namespace

@@ -138,6 +138,16 @@ void run_the_rest(const cudasim::Module& module, Values& values) {
     for (int i = 0; i < 16; i++) {
         near(counts[i], expected[i], 0.0, "histogram");
     }
+    Array<float> partial(4), total(1);
+    Array<unsigned> arrived(1);
+    check(launch(module, "last_block_adds", {4, 1, 1}, {64, 1, 1}, 0, partial.data(), arrived.data(), total.data()) == 0,
+          "last_block_adds");
+    near(total[0], 255.0 * 256.0 / 2.0, 0.0, "last_block_adds");
+    Array<uint16_t> halves(66, to_bf16(3.0f));
+    check(launch(module, "halves_of_words", {2, 1, 1}, {33, 1, 1}, 0, halves.data()) == 0, "halves_of_words");
+    for (size_t i = 0; i < halves.size(); i++) {
+        near(from_bf16(halves[i]), i == 0 ? 3.0 : 6.0, 0.0, "halves_of_words");
+    }
     Array<float> grid(2 * 3 * 2 * 24);
     check(launch(module, "dimensions", {2, 3, 2}, {4, 3, 2}, 0, grid.data(), 24u, 2.0f) == 0, "dimensions");
     for (size_t i = 0; i < grid.size(); i++) {

@@ -164,3 +164,16 @@ extern "C" __global__ void misaligned_matrix(float* y) {
     ldmatrix_x4(r, tile + threadIdx.x % 16 * 12);
     y[threadIdx.x] = low_bf16(r[0]);
 }
+
+extern "C" __global__ void blocks_add_to_one(float* y) { y[threadIdx.x] += 1.0f; }
+
+extern "C" __global__ void neighbour_of_another_block(float* y) {
+    int i = static_cast<int>(global_thread());
+    float next = y[(i + 1) % 128];
+    y[i] = next;
+}
+
+extern "C" __global__ void global_without_barrier(float* y) {
+    y[threadIdx.x] = 1.0f;
+    y[64 + threadIdx.x] = y[(threadIdx.x + 32) % 64];
+}

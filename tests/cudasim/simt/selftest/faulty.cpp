@@ -65,6 +65,9 @@ void run_faulty_kernels(const Folders& folders) {
          [&](const cudasim::Module& m, const std::string& k) {
              return launch(m, k, {1, 1, 1}, {32, 1, 1}, 0, whole.data(), 0);
          }},
+        {"blocks_add_to_one", 0, "global-memory race: reads", out(32, 2)},
+        {"neighbour_of_another_block", 0, "which another block has", out(64, 2)},
+        {"global_without_barrier", 0, "global-memory race: reads", out(64)},
         {"misaligned_matrix", 716, "ldmatrix of a row at", out(32)},
     };
     for (const Fault& fault : faults) {

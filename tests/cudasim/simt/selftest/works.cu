@@ -130,6 +130,31 @@ extern "C" __global__ void histogram(const int* x, int* y, int count) {
     }
 }
 
+// Each block leaves a sum; the last to come, whichever it is, adds them.
+extern "C" __global__ void last_block_adds(float* partial, unsigned* arrived, float* y) {
+    __shared__ unsigned place;
+    float sum = block_reduce(static_cast<float>(global_thread()), Sum());
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = sum;
+        __threadfence();
+        place = atomicAdd(arrived, 1u);
+    }
+    __syncthreads();
+    if (place == gridDim.x - 1 && threadIdx.x == 0) {
+        for (unsigned x = 0; x < gridDim.x; x++) {
+            y[0] += partial[x];
+        }
+    }
+}
+
+// Neighbouring threads of different warps and blocks write the halves of a word, in place.
+extern "C" __global__ void halves_of_words(bf16* x) {
+    int64 i = global_thread();
+    if (i > 0) {
+        x[i] = from_float<bf16>(2.0f * to_float(x[i]));
+    }
+}
+
 __constant__ float kWeights[4] = {1.0f, 10.0f, 100.0f, 1000.0f};
 
 extern "C" __global__ void dimensions(float* y, unsigned width, float scale) {
