@@ -14,6 +14,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "../checks.h"
 #include "kernels.h"
 
 extern char** environ;
@@ -219,8 +220,7 @@ fs::path cache_folder() {
 }  // namespace
 
 Compiled compile(const SourceFile& source, const std::vector<SourceFile>& headers, const std::vector<std::string>& definitions) {
-    const char* check = getenv("CUDASIM_CHECK");
-    bool checked = check == nullptr || strcmp(check, "none") != 0;
+    bool checked = checks_wanted();
     Hash hash;
     hash.add(__VERSION__);
     size_t count = 0;

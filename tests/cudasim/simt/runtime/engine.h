@@ -82,8 +82,9 @@ struct Engine {
 
     int launch(const Kernel& kernel, void** arguments, Extent grid, Extent block, size_t dynamic_bytes);
 
-    // "kernel k, block (0,0,0), thread (3,0,0)", and with the line of the access that is judged.
+    // "kernel k, block (0,0,0), thread (3,0,0)".
     std::string position() const;
+    // The same with the line of the access that the host judges, "" when it judges none.
     std::string where() const;
 
     // The services of abi.h; see there.

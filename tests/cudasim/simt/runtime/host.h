@@ -13,6 +13,6 @@ int cudasim_write(const void* address, size_t bytes);
 // Records that a program broke a rule.
 void cudasim_violation(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-// The other way round: "kernel k, block (x,y,z), thread (x,y,z), at file:line" of the thread that runs, or "" outside of kernels.
+// The other way round: "kernel k, block (x,y,z), thread (x,y,z), at file:line" of the access that the host judges, "" at other times.
 void cudasim_where(char* text, size_t bytes);
 }

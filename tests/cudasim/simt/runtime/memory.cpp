@@ -49,6 +49,7 @@ void Engine::judge(const void* address, size_t bytes, Access kind, Site site) {
     if (kind != Access::kRead && error == 0) {
         error = cudasim_write(address, bytes);
     }
+    global_access_ = {};
     if (error != 0) {
         error_ = error;
         leave_block();
@@ -231,7 +232,10 @@ const Services kServices = {
 
 const Services& services() { return kServices; }
 
-std::string Engine::where() const { return position() + ", at " + line_of(global_access_); }
+std::string Engine::where() const {
+    bool judged = global_access_.code != nullptr || global_access_.place != nullptr;
+    return judged ? position() + ", at " + line_of(global_access_) : "";
+}
 
 }  // namespace cudasim
 

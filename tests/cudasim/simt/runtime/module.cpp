@@ -11,6 +11,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "../checks.h"
+
 namespace cudasim {
 
 namespace {
@@ -64,6 +66,10 @@ Module::Module(const void* image) {
     table_ = static_cast<const ModuleTable*>(dlsym(handle_, "cudasim_module"));
     if (table_ == nullptr || strcmp(table_->abi, kAbi) != 0) {
         throw std::runtime_error("compiled by another version of the simulated NVRTC: empty the caches of kernels");
+    }
+    if (table_->checked != checks_wanted()) {
+        throw std::runtime_error(std::string("compiled with CUDASIM_CHECK=") + (table_->checked ? "full" : "none") +
+                                 ", which is not what this process wants: give each its own cache of kernels");
     }
     Dl_info info;
     dladdr(table_, &info);
