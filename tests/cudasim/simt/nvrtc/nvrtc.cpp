@@ -1,4 +1,6 @@
 // libnvrtc.so.13 of the simulated CUDA: the functions of NVRTC, with g++ for a compiler.
+#include <dlfcn.h>
+
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -38,6 +40,18 @@ bool is_ignored(const std::string& option) {
         }
     }
     return false;
+}
+
+// The error that a test planted for a call, or 0: libcuda's stand-in counts calls, where it is loaded.
+int planted(const char* function) {
+    void* device = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    if (device == nullptr) {
+        return 0;
+    }
+    auto* fault = reinterpret_cast<int (*)(const char*)>(dlsym(device, "cudasim_fault"));
+    int error = fault == nullptr ? 0 : fault(function);
+    dlclose(device);
+    return error;
 }
 
 Result give(const std::string& text, char* to) {
@@ -111,6 +125,10 @@ EXPORTED int nvrtcDestroyProgram(Program** program) {
 EXPORTED int nvrtcCompileProgram(Program* program, int option_count, const char* const* options) {
     if (program == nullptr) {
         return kInvalidProgram;
+    }
+    if (int error = planted("nvrtcCompileProgram")) {
+        program->compiled = {false, "a planted error", ""};
+        return error;
     }
     std::vector<std::string> definitions;
     for (int x = 0; x < option_count; x++) {

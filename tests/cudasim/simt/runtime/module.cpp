@@ -55,15 +55,15 @@ Module::Module(const void* image) {
         throw std::runtime_error("not compiled by the simulated NVRTC");
     }
     size_t bytes = elf_bytes(header);
-    file_ = memfd_create("cudasim_module", MFD_CLOEXEC);
-    if (file_ < 0 || write(file_, image, bytes) != static_cast<ssize_t>(bytes)) {
+    library_.file = memfd_create("cudasim_module", MFD_CLOEXEC);
+    if (library_.file < 0 || write(library_.file, image, bytes) != static_cast<ssize_t>(bytes)) {
         throw std::runtime_error(std::string("a file in memory for a module: ") + strerror(errno));
     }
-    handle_ = dlopen(own_file(file_).c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle_ == nullptr) {
+    library_.handle = dlopen(own_file(library_.file).c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library_.handle == nullptr) {
         throw std::runtime_error(dlerror());
     }
-    table_ = static_cast<const ModuleTable*>(dlsym(handle_, "cudasim_module"));
+    table_ = static_cast<const ModuleTable*>(dlsym(library_.handle, "cudasim_module"));
     if (table_ == nullptr || strcmp(table_->abi, kAbi) != 0) {
         throw std::runtime_error("compiled by another version of the simulated NVRTC: empty the caches of kernels");
     }
@@ -88,12 +88,12 @@ Module::Module(const void* image) {
     read_variables(elf);
 }
 
-Module::~Module() {
-    if (handle_ != nullptr) {
-        dlclose(handle_);
+Module::Library::~Library() {
+    if (handle != nullptr) {
+        dlclose(handle);
     }
-    if (file_ >= 0) {
-        close(file_);
+    if (file >= 0) {
+        close(file);
     }
 }
 
@@ -156,7 +156,7 @@ const SharedVariable* Module::variable(size_t offset) const {
 std::string Module::lines(const void* code) const {
     // The byte before the return address belongs to the call.
     char command[128];
-    snprintf(command, sizeof(command), "addr2line -i -s -e %s %#llx 2>/dev/null", own_file(file_).c_str(),
+    snprintf(command, sizeof(command), "addr2line -i -s -e %s %#llx 2>/dev/null", own_file(library_.file).c_str(),
              static_cast<unsigned long long>(reinterpret_cast<uint64_t>(code) - image_ - 1));
     FILE* output = popen(command, "r");
     if (output == nullptr) {

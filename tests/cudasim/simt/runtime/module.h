@@ -32,7 +32,6 @@ class Module {
    public:
     // Throws std::runtime_error where the bytes are no kernels of the emulator's. Their length stands in themselves.
     explicit Module(const void* image);
-    ~Module();
     Module(const Module&) = delete;
     Module& operator=(const Module&) = delete;
 
@@ -59,8 +58,14 @@ class Module {
    private:
     void read_variables(const unsigned char* elf);
 
-    int file_ = -1;
-    void* handle_ = nullptr;
+    // The library in memory; closes what it has opened, also when a module turns out to be none.
+    struct Library {
+        ~Library();
+        int file = -1;
+        void* handle = nullptr;
+    };
+
+    Library library_;
     const ModuleTable* table_ = nullptr;
     uint64_t image_ = 0, image_bytes_ = 0;
     std::vector<Kernel> kernels_;

@@ -7,6 +7,7 @@
 #include <map>
 #include <sstream>
 
+#include "../checks.h"
 #include "host.h"
 
 extern "C" {
@@ -143,7 +144,9 @@ int main(int count, char** arguments) {
         return 0;
     }
     selftest::run_correct_kernels(folders);
-    selftest::run_faulty_kernels(folders);
+    if (cudasim::checks_wanted()) {
+        selftest::run_faulty_kernels(folders);
+    }
     selftest::run_compiler(folders);
     printf("%d failed\n", selftest::failures());
     return selftest::failures() == 0 ? 0 : 1;

@@ -18,15 +18,20 @@ class EmulatorTest {
 
     @Test
     void kernelsRunAndPlantedBugsAreNamed() throws Exception {
-        assertSelfTestPasses("0");
+        assertSelfTestPasses("full", "0");
     }
 
     @Test
     void blocksMayRunInAnyOrder() throws Exception {
-        assertSelfTestPasses("7");
+        assertSelfTestPasses("full", "7");
     }
 
-    private void assertSelfTestPasses(String seed) throws Exception {
+    @Test
+    void kernelsRunWithoutInstrumentation() throws Exception {
+        assertSelfTestPasses("none", "0");
+    }
+
+    private void assertSelfTestPasses(String check, String seed) throws Exception {
         Path root = Path.of(System.getProperty("brazier.root"));
         Path selfTest = Path.of(System.getProperty("cudasim.libraries")).resolveSibling("simt/simt_selftest");
         Path output = folder.resolve("output");
@@ -36,7 +41,7 @@ class EmulatorTest {
                         root.resolve("tests/cudasim/simt/selftest").toString())
                 .redirectErrorStream(true)
                 .redirectOutput(output.toFile());
-        builder.environment().put("CUDASIM_CHECK", "full");
+        builder.environment().put("CUDASIM_CHECK", check);
         builder.environment().put("CUDASIM_SEED", seed);
         builder.environment().put("CUDASIM_CACHE", folder.resolve("kernels").toString());
         Process process = builder.start();
