@@ -1,17 +1,19 @@
-// Attention in bf16 on tensor cores (arXiv:2307.08691, alg. 1): o = softmax(scale q k^T) v, and lse, the logarithm of each row's
-// sum of exponentials. No score leaves the registers.
+// Attention in bf16 on tensor cores (arXiv:2307.08691, alg. 1): o = softmax(scale q k^T) v, and lse, the logarithm of each
+// row's sum of exponentials. No score leaves the registers.
 //
 // q [B, T, H, K] and o lie in rows of any stride, k and v [B, keys, G, K] too; H / G heads read one head of k and v. Query t sees
-// the keys [0, seen(t)):  0 for t < firstQuery, else `keys`, or starts[b] + t + 1 where causal. With `merge`, o and lse hold the
-// result over other keys and take these in:  lse' = log(exp(lse) + exp(block)),  o' = o exp(lse - lse') + block's o exp(block - lse').
+// the keys [0, seen(t)): none for t < firstQuery, else min(starts[b] + t + 1, keys) where causal, else `keys`. With `merge`, o and
+// lse hold the result over other keys and take these in: lse' = log(exp(lse) + exp(found)), o' = o exp(lse - lse') + found o
+// exp(found - lse').
 //
-// A block of 4 warps works on 64 M queries of one head, each warp on M fragments of 16; tiles of N keys come by cp.async into one of
-// two stages while the tile before is worked on. Probabilities go from the result registers of q k^T straight into operands of p v.
-// Tiles past the diagonal are skipped, by each warp for itself. Sums are f32. Any K up to 256 is padded with zeros to a compiled width.
+// A block of 4 warps works on 64 M queries of one head, each warp on M fragments of 16; tiles of N keys come by cp.async into one
+// of two stages while the tile before is worked on. Probabilities go from the result registers of q k^T straight into operands of
+// p v. Tiles past the diagonal are skipped, by each warp for itself. Sums are f32. Any K up to 256 is padded with zeros to a
+// compiled width.
 //
 // FLOPs: 4 K for each pair seen. Bytes: 2 (2 H + 2 G) K a token from and to DRAM (keys are read again through L2), 4 H for lse.
-// Bound on an H100: tensor cores, of whose 989 TFLOP/s mma.sync reaches about 62 % (arXiv:2402.13499). Launch: (ceil(T / 64 M), H, B) blocks of 128 threads,
-// 2 (64 M + 4 N) (width + 8) bytes of shared memory.
+// Bound on an H100: tensor cores, of whose 989 TFLOP/s mma.sync reaches about 62 % (arXiv:2402.13499).
+// Launch: (ceil(T / 64 M), H, B) blocks of 128 threads, 2 (64 M + 4 N) (width + 8) bytes of shared memory.
 #include "brazier.cuh"
 
 struct Heads {
@@ -24,18 +26,6 @@ struct Heads {
 __device__ __forceinline__ int seen(const Heads& p, int start, int token) {
     int keys = p.causal ? min(start + token + 1, p.keys) : p.keys;
     return token < p.firstQuery ? 0 : keys;
-}
-
-// Keys from `keys` on get no weight in half of a fragment's rows.
-template <int kFragments>
-__device__ __forceinline__ void hide_unseen(float (&s)[kFragments][4], int half, int keys) {
-#pragma unroll
-    for (int n = 0; n < kFragments; n++) {
-#pragma unroll
-        for (int e = 2 * half; e < 2 * half + 2; e++) {
-            s[n][e] = n * 8 + result_column(e) < keys ? s[n][e] : -infinity();
-        }
-    }
 }
 
 // Turns scores into exp(scale (score - top)) with the tops so far, which grow; rescales what was summed under the old ones.
@@ -154,18 +144,15 @@ __device__ __forceinline__ void attend(
         }
         const bf16 *keyTile = keyTiles + from / N % 2 * kStage, *valueTile = valueTiles + from / N % 2 * kStage;
         float s[M][N / 8][4] = {};
-multiply_transposed<D, M, N>(s, queryTile, row, keyTile);
+        multiply_transposed<D, M, N>(s, queryTile, row, keyTile);
         if (from + N > fewest) {
-#pragma unroll
-            for (int m = 0; m < M; m++) {
-#pragma unroll
-                for (int half = 0; half < 2; half++) {
-                    hide_unseen(s[m], half, min(keys, seen(p, start, first + row + 16 * m + result_row(2 * half))) - from);
-                }
-            }
+            each_score<M, N>([&](int m, int n, int e) {
+                int visible = min(keys, seen(p, start, first + row + 16 * m + result_row(e)));
+                s[m][n][e] = from + n * 8 + result_column(e) < visible ? s[m][n][e] : -infinity();
+            });
         }
-        online_softmax<M, N, D>(s, top, sum, out, p.scale * 1.44269504f);
-multiply_results<D, M, N, D>(out, s, valueTile, 0);
+        online_softmax<M, N, D>(s, top, sum, out, p.scale * kLog2e);
+        multiply_results<D, M, N, D>(out, s, valueTile, 0);
     }
 #pragma unroll
     for (int m = 0; m < M; m++) {

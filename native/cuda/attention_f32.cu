@@ -1,4 +1,4 @@
-// Attention and its gradient in exact f32, without tensor cores: the formulas, shapes and masks of attention.cu and attention_grad.cu.
+// Attention and its gradient in exact f32, without tensor cores: formulas, shapes and masks as in attention.cu, attention_grad.cu.
 //
 // A block of 16 x 16 threads works on tiles of 16 R rows by 16 R columns of scores; a thread holds R x R scores and R rows of
 // D / 16 columns of each sum. Rows of probabilities pass through shared memory within one warp. Sums run in one order, no atomics.

@@ -1,21 +1,19 @@
 // The gradient of attention.cu in bf16 on tensor cores (arXiv:2307.08691, alg. 2). With p = exp(scale q k^T - lse) recomputed and
 // delta = rowsum(dO o):  dS = p (dO v^T - delta),  dq = scale dS k,  dk = scale dS^T q,  dv = p^T dO.
 //
-// Shapes as in attention.cu; query t sees the keys [0, seen(t)): none for t < firstQuery, else min(t + 1, keys) where causal, else
-// `keys`. Two kernels run one behind the other, each sum in one thread's registers and in one order, without atomics:
+// Shapes as in attention.cu; query t sees the keys [0, seen(t)): none for t < firstQuery, else min(t + 1, keys) where causal,
+// else `keys`. Two kernels run one behind the other, each sum in one thread's registers and in one order, without atomics:
 //   attention_dq   a block of 4 warps has 64 M queries of one head and walks the keys; also writes delta [B, H, T] f32
-//   attention_dkv  a block has 16 W M keys of one head of k and v and walks the queries of the H / G heads that read it, with scores
-//                  transposed, so that p^T and dS^T are operands where they lie; S warps share the columns of dk and dv where
-//                  the registers of one do not hold them
+//   attention_dkv  a block has 16 W M keys of one head of k and v and walks the queries of the H / G heads that read it, with
+//                  scores transposed, so that p^T and dS^T are operands where they lie; S warps share the columns of dk and dv
+//                  where the registers of one do not hold them
 // Gradients are bf16, or f32 where `wide`; dq is added to what is there where `accumulate`; what no pair touches becomes 0.
 //
 // FLOPs: 14 K for each pair seen, 4 more than one kernel with atomic sums would take. Bytes: 2 (4 H + 4 G) K a token, 12 H for
-// lse and delta. Bound on an H100: tensor cores, of whose 989 TFLOP/s mma.sync reaches about 62 % (arXiv:2402.13499). Launch: (ceil(T / 64 M), H, B) blocks
-// of 128 threads, 4 (64 M + 2 N) (width + 8) bytes; (ceil(T / 16 W M), G, B) blocks of 32 W S threads,
-// 4 (16 W M + 2 N) (width + 8) + 16 N bytes.
+// lse and delta. Bound on an H100: tensor cores, of whose 989 TFLOP/s mma.sync reaches about 62 % (arXiv:2402.13499).
+// Launch: (ceil(T / 64 M), H, B) blocks of 128 threads, 4 (64 M + 2 N) (width + 8) bytes of shared memory; then
+// (ceil(T / 16 W M), G, B) blocks of 32 W S threads, 4 (16 W M + 2 N) (width + 8) + 16 N bytes.
 #include "brazier.cuh"
-
-constexpr float kLog2e = 1.44269504f;
 
 struct Heads {
     int tokens, heads, groups, width;
@@ -27,21 +25,6 @@ struct Heads {
 
 __device__ __forceinline__ int seen(const Heads& p, int token) {
     return token < p.firstQuery ? 0 : p.causal ? min(token + 1, p.keys) : p.keys;
-}
-
-// Calls f with fragment, tile of 8 columns and element of each score that this lane holds.
-template <int M, int N, typename F>
-__device__ __forceinline__ void each_score(F f) {
-#pragma unroll
-    for (int n = 0; n < N / 8; n++) {
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-#pragma unroll
-            for (int m = 0; m < M; m++) {
-                f(m, n, e);
-            }
-        }
-    }
 }
 
 // Two neighbouring elements of a row of a gradient, from an even column on.

@@ -20,6 +20,8 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 
 // ---- numbers ----
 
+constexpr float kLog2e = 1.44269504f;
+
 // 2^x to two units in the last place; 0 where that is below the normal numbers.
 __device__ __forceinline__ float fast_exp2(float x) {
 #ifdef __CUDACC__
@@ -392,6 +394,21 @@ __device__ __forceinline__ void multiply_results(
             for (int m = 0; m < M; m++) {
                 mma_bf16(out[m][2 * n], a[m], {b[0], b[1]});
                 mma_bf16(out[m][2 * n + 1], a[m], {b[2], b[3]});
+            }
+        }
+    }
+}
+
+// Calls f with fragment, tile of 8 columns and element of each score that this lane holds.
+template <int M, int N, typename F>
+__device__ __forceinline__ void each_score(F f) {
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+#pragma unroll
+            for (int n = 0; n < N / 8; n++) {
+                f(m, n, e);
             }
         }
     }
