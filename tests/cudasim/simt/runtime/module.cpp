@@ -153,7 +153,12 @@ const SharedVariable* Module::variable(size_t offset) const {
     return number == 0 ? nullptr : &variables_[number - 1u];
 }
 
-std::string Module::lines(const void* code) const {
+const std::string& Module::lines(const void* code) {
+    auto found = lines_.find(code);
+    return found != lines_.end() ? found->second : lines_[code] = find_lines(code);
+}
+
+std::string Module::find_lines(const void* code) const {
     // The byte before the return address belongs to the call.
     char command[128];
     snprintf(command, sizeof(command), "addr2line -i -s -e %s %#llx 2>/dev/null", own_file(library_.file).c_str(),

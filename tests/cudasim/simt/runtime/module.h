@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -51,11 +52,12 @@ class Module {
     // The variable that holds a byte of static shared memory, or null for a red zone.
     const SharedVariable* variable(size_t offset) const;
     // The lines of source at an address of code, innermost first: "brazier.cuh:70 in norm.cu:12".
-    std::string lines(const void* code) const;
+    const std::string& lines(const void* code);
 
     friend int launch(const Kernel& kernel, void** arguments, Extent grid, Extent block, size_t dynamic_shared_bytes);
 
    private:
+    std::string find_lines(const void* code) const;
     void read_variables(const unsigned char* elf);
 
     // The library in memory; closes what it has opened, also when a module turns out to be none.
@@ -71,6 +73,7 @@ class Module {
     std::vector<Kernel> kernels_;
     std::vector<SharedVariable> variables_;
     std::vector<uint16_t> variable_of_byte_;
+    std::map<const void*, std::string> lines_;
     // Held for a launch.
     std::mutex running_;
 };
