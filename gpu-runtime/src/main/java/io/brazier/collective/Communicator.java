@@ -1,5 +1,7 @@
 package io.brazier.collective;
 
+import java.util.Optional;
+
 /**
  * One rank's end of a group of ranks that exchange memory. Addresses are those of native memory which stays valid until the
  * {@link Work} is done and is touched by nobody else meanwhile. Calls return at once and run on the communicator's own thread in
@@ -72,6 +74,9 @@ public interface Communicator extends AutoCloseable {
      * @throws CollectiveException when members call different things or do not come
      */
     Communicator group(String name, int... ranks);
+
+    /** Why this communicator has ended, if a failure ended it. Any thread. */
+    Optional<CollectiveException> failure();
 
     /** Payload bytes given to peers so far, in this communicator and its groups. */
     long bytesSent();

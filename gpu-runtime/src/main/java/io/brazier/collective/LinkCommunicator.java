@@ -5,6 +5,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
@@ -290,6 +291,11 @@ final class LinkCommunicator implements Communicator {
     @Override
     public Communicator group(String name, int... ranks) {
         return groups.form(Membership.of(name, ranks, rank(), size()));
+    }
+
+    @Override
+    public Optional<CollectiveException> failure() {
+        return Optional.ofNullable(progress.failure());
     }
 
     @Override

@@ -1,8 +1,10 @@
 package io.brazier.tests.bench;
 
+import io.brazier.collective.CollectiveException;
 import io.brazier.collective.Communicator;
 import io.brazier.collective.ElementType;
 import io.brazier.collective.Work;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** A communicator that adds up for how long its caller, on this group and those made of it, waits for calls to be done. */
@@ -107,6 +109,11 @@ final class WaitMeter implements Communicator {
     @Override
     public Communicator group(String name, int... ranks) {
         return new WaitMeter(measured.group(name, ranks), nanos);
+    }
+
+    @Override
+    public Optional<CollectiveException> failure() {
+        return measured.failure();
     }
 
     @Override
