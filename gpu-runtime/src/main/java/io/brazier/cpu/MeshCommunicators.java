@@ -2,8 +2,6 @@ package io.brazier.cpu;
 
 import io.brazier.collective.Communicator;
 import io.brazier.plan.RankPlan;
-import io.brazier.program.Collective;
-import io.brazier.program.Instruction;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.Group;
 import java.util.HashMap;
@@ -23,12 +21,7 @@ final class MeshCommunicators {
     /** Connects the groups of a plan. Collective: groups are made in the order of their names, equal on all members. */
     void connect(RankPlan plan) {
         Map<String, Group> names = new TreeMap<>();
-        plan.segments().values().stream()
-                .flatMap(segment -> segment.program().instructions().stream())
-                .map(Instruction::op)
-                .filter(op -> op instanceof Collective && !(op instanceof Collective.Replicate))
-                .map(op -> ((Collective) op).group())
-                .forEach(group -> names.put(group.toString(), group));
+        plan.groups().forEach(group -> names.put(group.toString(), group));
         if (plan.mesh().size(Axis.PP) > 1) {
             names.put(Axis.PP.toString(), Group.of(Axis.PP));
         }

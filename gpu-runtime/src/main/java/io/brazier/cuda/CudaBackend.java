@@ -9,6 +9,8 @@ import static org.bytedeco.cuda.global.cudart.cuMemsetD8Async;
 
 import io.brazier.exec.Backend;
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.Segment;
+import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
 import io.brazier.program.Op;
 import io.brazier.program.Value;
@@ -16,12 +18,14 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.Shape;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.ToLongFunction;
+import org.bytedeco.cuda.cudart.CUstream_st;
 
 /** Lowers instructions to launches on one GPU. Everything is given to streams; only {@link #download} waits. */
 public final class CudaBackend implements Backend {
@@ -31,8 +35,24 @@ public final class CudaBackend implements Backend {
         Runnable lower(T op, Instruction i, Addresses a);
     }
 
+    /** How the instructions of a segment are given to the device. */
+    public enum Mode {
+        /** Captured once as a CUDA graph, then launched by one call. */
+        GRAPH,
+        /** One by one; an error names its instruction as far as the call itself told. */
+        EAGER,
+        /** One by one, each waited for, so that an error names its instruction; results that are not finite are errors. */
+        CHECKED
+    }
+
     private final CudaDevice device;
+    private final Mode mode;
     private final CudaKernels kernels;
+    private final CudaMatrix matrix = new CudaMatrix();
+    private final List<CudaGraph> graphs = new ArrayList<>();
+    private NcclGroups groups;
+    private CudaCollectives collectives;
+    private String place;
     private final CudaStreams streams = new CudaStreams();
     private final Staging staging = new Staging(streams);
     private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
@@ -44,10 +64,13 @@ public final class CudaBackend implements Backend {
      *
      * @param device stays the caller's, and must outlive this back end
      */
-    public CudaBackend(CudaDevice device) {
+    public CudaBackend(CudaDevice device, Mode mode) {
         this.device = device;
+        this.mode = mode;
+        this.place = device.toString();
         device.bind();
         kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
+        matrix.putInto(this);
         CudaElementwise.putInto(this);
         CudaActivations.putInto(this);
         CudaNorms.putInto(this);
@@ -75,9 +98,17 @@ public final class CudaBackend implements Backend {
         return lowerings.keySet();
     }
 
-    /** A launch of a kernel of a file such as norm.cu. */
+    /** A launch of a kernel of a file such as norm.cu on the compute stream. */
     CudaLaunch launch(String file, String kernel) {
-        return new CudaLaunch(kernel, kernels.get(file, kernel), streams.compute());
+        return launch(file, kernel, streams.compute());
+    }
+
+    CudaLaunch launch(String file, String kernel, CUstream_st stream) {
+        return new CudaLaunch(kernel, kernels.get(file, kernel), stream);
+    }
+
+    CudaStreams streams() {
+        return streams;
     }
 
     /** The address of a table that a kernel reads; equal tables are one, and stay as long as this back end does. */
@@ -116,12 +147,15 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void free(long address, long bytes) {
-        CudaStreams.await(streams.compute());
+        CudaStreams.block(streams.compute());
         check("cuMemFree", cuMemFree(address));
     }
 
     @Override
     public long workspaceBytes(Instruction instruction) {
+        if (instruction.op() instanceof Collective) {
+            return CudaCollectives.workspaceBytes(instruction);
+        }
         ToLongFunction<Instruction> bytes = workspaces.get(instruction.op().getClass());
         return bytes == null ? 0 : bytes.applyAsLong(instruction);
     }
@@ -136,9 +170,33 @@ public final class CudaBackend implements Backend {
         return lowering.lower(i.op(), i, a);
     }
 
+    /** Lets programs exchange data over groups that are connected for the plan; takes ownership of the groups. */
+    void exchangeOver(NcclGroups connected, RankPlan plan) {
+        groups = connected;
+        place = "rank " + plan.rank() + ", " + device;
+        collectives = new CudaCollectives(this, connected, plan);
+        collectives.putIntoBackend();
+    }
+
+    /** Rank and device, for errors. */
+    String place() {
+        return place;
+    }
+
+    @Override
+    public Runnable sequence(Segment segment, Runnable[] launches) {
+        Runnable one = new SegmentLaunches(segment, launches, this, mode == Mode.CHECKED);
+        if (mode != Mode.GRAPH) {
+            return one;
+        }
+        CudaGraph graph = new CudaGraph(streams.compute(), one);
+        graphs.add(graph);
+        return graph;
+    }
+
     @Override
     public Runnable start(RankPlan.Transfer transfer, long address) {
-        throw new AssertionError(transfer + " without communicators");
+        return collectives.start(transfer, address);
     }
 
     @Override
@@ -154,6 +212,9 @@ public final class CudaBackend implements Backend {
     @Override
     public void download(long address, ByteBuffer target) {
         staging.download(address, target);
+        if (groups != null) {
+            groups.check();
+        }
     }
 
     @Override
@@ -172,7 +233,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void close() {
-        CudaStreams.await(streams.compute());
+        CudaStreams.block(streams.compute());
         tables.values().forEach(address -> check("cuMemFree", cuMemFree(address)));
         staging.close();
         streams.close();

@@ -19,8 +19,7 @@ final class CudaMatrix implements AutoCloseable {
 
     void putInto(CudaBackend backend) {
         backend.put(MatMul.class, (op, i, a) -> lower(backend, shape(op, i), op.bias(), op.addend(), i, a));
-        backend.put(
-                BatchedMatMul.class, (op, i, a) -> lower(backend, shape(op, i), Operand.ABSENT, op.addend(), i, a));
+        backend.put(BatchedMatMul.class, (op, i, a) -> lower(backend, shape(op, i), Operand.ABSENT, op.addend(), i, a));
         backend.putWorkspace(MatMul.class, i -> workspaceBytes(shape((MatMul) i.op(), i)));
         backend.putWorkspace(BatchedMatMul.class, i -> workspaceBytes(shape((BatchedMatMul) i.op(), i)));
     }

@@ -114,16 +114,22 @@ final class CudaProduct implements AutoCloseable {
     }
 
     private static cublasLtMatmulDescOpaque_t describe(Shape shape) {
-        try (PointerPointer<Pointer> made = new PointerPointer<>(1)) {
+        try (PointerPointer<cublasLtMatmulDescOpaque_t> made = new PointerPointer<>(1)) {
             check("cublasLtMatmulDescCreate", cublasLtMatmulDescCreate(made, CUBLAS_COMPUTE_32F, CUDA_R_32F));
             cublasLtMatmulDescOpaque_t product = made.get(cublasLtMatmulDescOpaque_t.class, 0);
             set(product, CUBLASLT_MATMUL_DESC_TRANSA, shape.transposeW() ? CUBLAS_OP_T : CUBLAS_OP_N);
             set(product, CUBLASLT_MATMUL_DESC_TRANSB, shape.transposeX() ? CUBLAS_OP_T : CUBLAS_OP_N);
             if (shape.bias() != null) {
-                set(product, CUBLASLT_MATMUL_DESC_EPILOGUE, shape.gelu() ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_BIAS);
+                set(
+                        product,
+                        CUBLASLT_MATMUL_DESC_EPILOGUE,
+                        shape.gelu() ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_BIAS);
                 set(product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type(shape.bias()));
             } else {
-                set(product, CUBLASLT_MATMUL_DESC_EPILOGUE, shape.gelu() ? CUBLASLT_EPILOGUE_GELU : CUBLASLT_EPILOGUE_DEFAULT);
+                set(
+                        product,
+                        CUBLASLT_MATMUL_DESC_EPILOGUE,
+                        shape.gelu() ? CUBLASLT_EPILOGUE_GELU : CUBLASLT_EPILOGUE_DEFAULT);
             }
             return product;
         }
@@ -131,13 +137,15 @@ final class CudaProduct implements AutoCloseable {
 
     private static void set(cublasLtMatmulDescOpaque_t product, int attribute, int value) {
         try (IntPointer v = new IntPointer(new int[] {value})) {
-            check("cublasLtMatmulDescSetAttribute", cublasLtMatmulDescSetAttribute(product, attribute, v, Integer.BYTES));
+            check(
+                    "cublasLtMatmulDescSetAttribute",
+                    cublasLtMatmulDescSetAttribute(product, attribute, v, Integer.BYTES));
         }
     }
 
     /** Columns first: rows x columns, each column's elements side by side. */
     private cublasLtMatrixLayoutOpaque_t matrix(DType type, long rows, long columns) {
-        try (PointerPointer<Pointer> made = new PointerPointer<>(1)) {
+        try (PointerPointer<cublasLtMatrixLayoutOpaque_t> made = new PointerPointer<>(1)) {
             check("cublasLtMatrixLayoutCreate", cublasLtMatrixLayoutCreate(made, type(type), rows, columns, rows));
             cublasLtMatrixLayoutOpaque_t matrix = made.get(cublasLtMatrixLayoutOpaque_t.class, 0);
             if (shape.batch() > 1) {
@@ -158,7 +166,7 @@ final class CudaProduct implements AutoCloseable {
     }
 
     private void choose() {
-        try (PointerPointer<Pointer> made = new PointerPointer<>(1);
+        try (PointerPointer<cublasLtMatmulPreferenceOpaque_t> made = new PointerPointer<>(1);
                 LongPointer bytes = new LongPointer(new long[] {MAX_WORKSPACE_BYTES})) {
             check("cublasLtMatmulPreferenceCreate", cublasLtMatmulPreferenceCreate(made));
             cublasLtMatmulPreferenceOpaque_t preference = made.get(cublasLtMatmulPreferenceOpaque_t.class, 0);
@@ -167,8 +175,8 @@ final class CudaProduct implements AutoCloseable {
                     cublasLtMatmulPreferenceSetAttribute(
                             preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, bytes, Long.BYTES));
             int[] found = new int[1];
-            int result = cublasLtMatmulAlgoGetHeuristic(
-                    library.handle, product, w, x, y, y, preference, 1, choice, found);
+            int result =
+                    cublasLtMatmulAlgoGetHeuristic(library.handle, product, w, x, y, y, preference, 1, choice, found);
             check("cublasLtMatmulAlgoGetHeuristic for " + shape, result);
             check("cublasLtMatmulPreferenceDestroy", cublasLtMatmulPreferenceDestroy(preference));
             if (found[0] == 0) {

@@ -61,11 +61,18 @@ final class CudaStreams implements AutoCloseable {
         check("cuEventRecord", cuEventRecord(event, stream));
     }
 
-    static void await(CUevent_st event) {
+    /** What is given to the compute stream from now on begins when the event has been reached. */
+    void await(CUevent_st event) {
+        check("cuStreamWaitEvent", cuStreamWaitEvent(compute, event, 0));
+    }
+
+    /** Returns when the event has been reached. */
+    static void block(CUevent_st event) {
         check("cuEventSynchronize", cuEventSynchronize(event));
     }
 
-    static void await(CUstream_st stream) {
+    /** Returns when a stream has done all that it was given. */
+    static void block(CUstream_st stream) {
         check("cuStreamSynchronize", cuStreamSynchronize(stream));
     }
 

@@ -127,6 +127,13 @@ final class Nccl {
         settle(call, result);
     }
 
+    /** A call within {@link #group}, which tells of its errors at the latest at the group's end. */
+    void queue(String call, int result) {
+        if (result != ncclInProgress) {
+            check(call, result);
+        }
+    }
+
     /** Calls that make progress together. */
     void group(Runnable calls) {
         require("ncclGroupStart", ncclGroupStart());
@@ -176,8 +183,7 @@ final class Nccl {
 
     private static void require(String call, int result) {
         if (result != ncclSuccess && result != ncclInProgress) {
-            throw new CudaException(
-                    call, result, ncclGetErrorString(result).getString());
+            throw new CudaException(call, result, ncclGetErrorString(result).getString());
         }
     }
 

@@ -2,17 +2,16 @@ package io.brazier.cuda;
 
 import io.brazier.collective.Communicator;
 import io.brazier.plan.RankPlan;
-import io.brazier.program.Collective;
-import io.brazier.program.Instruction;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.Group;
 import io.brazier.tensor.Mesh;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -36,7 +35,8 @@ final class NcclGroups implements AutoCloseable {
 
     private final Communicator world;
     private final CudaDevice device;
-    private final Map<Object, Nccl> members = new HashMap<>();
+    private final Map<Group, Nccl> groups = new HashMap<>();
+    private final Map<Link, Nccl> links = new HashMap<>();
     private final List<Nccl> all = new ArrayList<>();
     private final Thread watch = new Thread(this::watch, "brazier-nccl-watch");
     private volatile boolean closing;
@@ -57,15 +57,19 @@ final class NcclGroups implements AutoCloseable {
         device.bind();
         byte[] id = world.allGatherBytes(world.rank() == 0 ? Nccl.uniqueId() : new byte[0])[0];
         Nccl ranks = keep(Nccl.connect(id, world.rank(), world.size(), CONNECT));
-        groups(plan).forEach((name, group) -> members.put(group, keep(split(ranks, plan.mesh(), plan.rank(), group))));
-        int stages = plan.mesh().size(Axis.PP);
-        for (int stage = 0; stages > 1 && stage < stages; stage++) {
-            int next = (stage + 1) % stages;
-            link(ranks, plan, new Link(stage, next));
-            if (stages > 2 || stage == 1) {
-                link(ranks, plan, new Link(next, stage));
+        plan.groups().forEach(group -> {
+            Nccl split = split(ranks, plan.mesh(), plan.rank(), group);
+            if (split != null) {
+                groups.put(group, keep(split));
             }
+        });
+        int stages = plan.mesh().size(Axis.PP);
+        Set<Link> neighbours = new LinkedHashSet<>();
+        for (int stage = 0; stages > 1 && stage < stages; stage++) {
+            neighbours.add(new Link(stage, (stage + 1) % stages));
+            neighbours.add(new Link((stage + 1) % stages, stage));
         }
+        neighbours.forEach(link -> connect(ranks, plan, link));
         watch.start();
     }
 
@@ -74,14 +78,101 @@ final class NcclGroups implements AutoCloseable {
         return communicator;
     }
 
-    private static Map<String, Group> groups(RankPlan plan) {
-        Map<String, Group> groups = new TreeMap<>();
-        plan.segments().values().stream()
-                .flatMap(segment -> segment.program().instructions().stream())
-                .map(Instruction::op)
-                .filter(op -> op instanceof Collective && !(op instanceof Collective.Replicate))
-                .map(op -> ((Collective) op).group())
-                .forEach(group -> groups.put(group.toString(), group));
-        return groups;
+    private static Nccl split(Nccl ranks, Mesh mesh, int rank, Group group) {
+        boolean member =
+                !group.pipelineEnds() || mesh.coordinate(rank, Axis.PP) % Math.max(1, mesh.size(Axis.PP) - 1) == 0;
+        return ranks.split(
+                group.toString(),
+                member ? mesh.members(rank, group).get(0) : -1,
+                rank,
+                mesh.coordinate(rank, group),
+                mesh.size(group));
+    }
+
+    private void connect(Nccl ranks, RankPlan plan, Link link) {
+        Mesh mesh = plan.mesh();
+        int stage = mesh.coordinate(plan.rank(), Axis.PP);
+        boolean member = stage == link.fromStage() || stage == link.toStage();
+        Nccl split = ranks.split(
+                "stage " + link.fromStage() + " to stage " + link.toStage(),
+                member ? mesh.members(plan.rank(), Group.of(Axis.PP)).get(0) : -1,
+                stage == link.fromStage() ? 0 : 1,
+                stage == link.fromStage() ? 0 : 1,
+                2);
+        if (member) {
+            links.put(link, keep(split));
+        }
+    }
+
+    /** The communicator of a group that the plan names. */
+    Nccl of(Group group) {
+        return groups.get(group);
+    }
+
+    /** The communicator of one direction of a link; the sender is rank 0 of it. */
+    Nccl link(int fromStage, int toStage) {
+        return links.get(new Link(fromStage, toStage));
+    }
+
+    /** @throws CudaException when a peer was lost or an exchange failed */
+    void check() {
+        String cause = failure;
+        if (cause != null) {
+            throw new CudaException("an exchange between ranks", 0, cause);
+        }
+    }
+
+    private void watch() {
+        try {
+            device.bind();
+            while (!closing) {
+                world.failure().ifPresent(lost -> {
+                    throw lost;
+                });
+                for (Nccl communicator : all) {
+                    communicator.poll();
+                }
+                TimeUnit.MILLISECONDS.sleep(WATCH_MILLIS);
+            }
+        } catch (RuntimeException e) {
+            if (!closing) {
+                abort(e.getMessage());
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void abort(String cause) {
+        failure = cause;
+        LOG.error("Ending all exchanges of rank {}: {}", world.rank(), cause);
+        Thread abort = new Thread(() -> all.forEach(Nccl::abort), "brazier-nccl-abort");
+        abort.setDaemon(true);
+        abort.start();
+        try {
+            abort.join(ABORT.toMillis());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        if (abort.isAlive()) {
+            LOG.error("NCCL does not end within {}; halting this process, rank {}", ABORT, world.rank());
+            Runtime.getRuntime().halt(HALTED);
+        }
+        world.abort(cause);
+    }
+
+    @Override
+    public void close() {
+        closing = true;
+        try {
+            watch.join();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        if (failure == null) {
+            for (int x = all.size() - 1; x >= 0; x--) {
+                all.get(x).close();
+            }
+        }
     }
 }

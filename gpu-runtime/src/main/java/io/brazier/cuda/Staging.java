@@ -61,7 +61,7 @@ final class Staging implements AutoCloseable {
             int slot = take();
             int count = Math.min(SLOT_BYTES, target.remaining());
             check("cuMemcpyDtoHAsync", cuMemcpyDtoHAsync(view(slot, count), source, count, stream));
-            CudaStreams.await(stream);
+            CudaStreams.block(stream);
             target.put(view(slot, count).asByteBuffer());
             source += count;
         }
@@ -70,7 +70,7 @@ final class Staging implements AutoCloseable {
     private int take() {
         int slot = next;
         next = (next + 1) % NUM_SLOTS;
-        CudaStreams.await(read[slot]);
+        CudaStreams.block(read[slot]);
         return slot;
     }
 

@@ -1,6 +1,7 @@
 package io.brazier.exec;
 
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.Segment;
 import io.brazier.program.Instruction;
 import java.nio.ByteBuffer;
 
@@ -28,6 +29,15 @@ public interface Backend extends AutoCloseable {
 
     /** The kernel of an instruction, ready to run as often as one likes. */
     Runnable lower(Instruction instruction, Addresses addresses);
+
+    /** What runs the kernels of a segment, one for each instruction, one after the other. */
+    default Runnable sequence(Segment segment, Runnable[] kernels) {
+        return () -> {
+            for (Runnable kernel : kernels) {
+                kernel.run();
+            }
+        };
+    }
 
     /**
      * Begins to send or receive a slice of the arena along the pipeline; the result waits for the end.

@@ -30,7 +30,7 @@ public final class LoadedPlan implements AutoCloseable {
     private final RankPlan plan;
     private final Backend backend;
     private final long arena;
-    private final Map<String, Runnable[][]> kernels = new HashMap<>();
+    private final Map<String, Runnable[]> kernels = new HashMap<>();
     private final Map<RankPlan.Transfer, Runnable> transfers = new HashMap<>();
     private final ByteBuffer staging = ByteBuffer.allocateDirect(STAGING_BYTES).order(ByteOrder.nativeOrder());
 
@@ -46,9 +46,9 @@ public final class LoadedPlan implements AutoCloseable {
             }
         }
         plan.segments().forEach((name, segment) -> {
-            Runnable[][] bySlot = new Runnable[segment.numSlots()][];
+            Runnable[] bySlot = new Runnable[segment.numSlots()];
             for (int slot = 0; slot < bySlot.length; slot++) {
-                bySlot[slot] = lower(segment, slot);
+                bySlot[slot] = backend.sequence(segment, lower(segment, slot));
             }
             kernels.put(name, bySlot);
         });
@@ -89,9 +89,7 @@ public final class LoadedPlan implements AutoCloseable {
 
     /** Runs a segment on the calling thread. */
     public void run(String segment, int slot) {
-        for (Runnable kernel : kernels.get(segment)[slot]) {
-            kernel.run();
-        }
+        kernels.get(segment)[slot].run();
     }
 
     /** Runs one entry of a schedule on the calling thread. */

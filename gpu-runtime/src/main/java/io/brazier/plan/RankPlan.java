@@ -1,9 +1,13 @@
 package io.brazier.plan;
 
+import io.brazier.program.Collective;
+import io.brazier.program.Instruction;
+import io.brazier.tensor.Group;
 import io.brazier.tensor.Mesh;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 
 /**
  * What one rank runs: segments, their order, and an address for every byte. Executors and the clock take the same object.
@@ -80,6 +84,18 @@ public record RankPlan(
     public RankPlan {
         regions = java.util.Collections.unmodifiableMap(new EnumMap<>(regions));
         schedule = List.copyOf(schedule);
+    }
+
+    /** Groups of the collectives, in the order of their names, which is the same on all members. */
+    public List<Group> groups() {
+        Map<String, Group> names = new TreeMap<>();
+        segments.values().stream()
+                .flatMap(segment -> segment.program().instructions().stream())
+                .map(Instruction::op)
+                .filter(op -> op instanceof Collective && !(op instanceof Collective.Replicate))
+                .map(op -> ((Collective) op).group())
+                .forEach(group -> names.put(group.toString(), group));
+        return List.copyOf(names.values());
     }
 
     /** Offset of a region in the arena. */

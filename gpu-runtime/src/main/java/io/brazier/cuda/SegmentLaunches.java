@@ -1,0 +1,36 @@
+package io.brazier.cuda;
+
+import io.brazier.plan.Segment;
+import io.brazier.program.Instruction;
+
+/** The launches of a segment's instructions, one after the other; errors name the instruction. */
+final class SegmentLaunches implements Runnable {
+    private final Segment segment;
+    private final Runnable[] launches;
+    private final CudaBackend backend;
+    private final boolean checked;
+
+    /** @param checked whether each launch is waited for and its results must be finite */
+    SegmentLaunches(Segment segment, Runnable[] launches, CudaBackend backend, boolean checked) {
+        this.segment = segment;
+        this.launches = launches;
+        this.backend = backend;
+        this.checked = checked;
+    }
+
+    @Override
+    public void run() {
+        for (int x = 0; x < launches.length; x++) {
+            Instruction i = segment.program().instructions().get(x);
+            try {
+                launches[x].run();
+                if (checked) {
+                    CudaStreams.block(backend.streams().compute());
+                }
+            } catch (CudaException e) {
+                throw e.at(i.op().mnemonic() + " of " + i.path() + " in "
+                        + segment.program().name() + " on " + backend.place());
+            }
+        }
+    }
+}
