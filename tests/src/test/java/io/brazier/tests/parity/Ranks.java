@@ -11,6 +11,7 @@ import io.brazier.exec.TrainingSpec;
 import io.brazier.nn.InitialWeights;
 import io.brazier.nn.ModelConfig;
 import io.brazier.nn.RankView;
+import io.brazier.nn.WeightSource;
 import io.brazier.optim.AdamWSettings;
 import io.brazier.plan.Layout;
 import java.nio.IntBuffer;
@@ -36,6 +37,17 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
     record Run(List<StepOutcome> steps, double evaluation, Map<String, float[]> state, List<Long> memoryBytes) {}
 
     private record Part(List<StepOutcome> steps, double evaluation, long memoryBytes) {}
+
+    /** Makes a rank's engine. */
+    interface Engines {
+        TrainingEngine open(TrainingSpec spec, Communicator communicator, WeightSource initial);
+
+        /** Engines on this processor. */
+        static Engines cpu(int numThreads) {
+            return (spec, communicator, initial) ->
+                    CpuEngines.training(spec, communicator, numThreads, initial, Fill.NAN);
+        }
+    }
 
     /** What a test does on a rank. */
     interface Work<T> {
@@ -85,13 +97,20 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
 
     /** Trains, and evaluates after the first step and after the last. */
     Run train(Layout layout, int numMicroBatches, int numThreads) {
+        return train(layout, numMicroBatches, Engines.cpu(numThreads));
+    }
+
+    Run train(Layout layout, int numMicroBatches, Engines engines) {
         Kept kept = new Kept(List.of(State.values()));
-        return assemble(
-                onRanks(layout, numMicroBatches, numThreads, (engine, rows) -> train(engine, rows, kept)), kept);
+        return assemble(onRanks(layout, numMicroBatches, engines, (engine, rows) -> train(engine, rows, kept)), kept);
+    }
+
+    <T> List<T> onRanks(Layout layout, int numMicroBatches, int numThreads, Work<T> work) {
+        return onRanks(layout, numMicroBatches, Engines.cpu(numThreads), work);
     }
 
     /** Does the same on every rank; a failure of one ends all. */
-    <T> List<T> onRanks(Layout layout, int numMicroBatches, int numThreads, Work<T> work) {
+    <T> List<T> onRanks(Layout layout, int numMicroBatches, Engines engines, Work<T> work) {
         int size = layout.mesh().worldSize();
         List<Communicator> communicators = CpuCommunicators.local(size, Duration.ofSeconds(60));
         ExecutorService threads = Executors.newFixedThreadPool(size);
@@ -101,7 +120,7 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
             for (Communicator c : communicators) {
                 running.add(threads.submit(() -> {
                     try {
-                        return run(layout, numMicroBatches, numThreads, c, work);
+                        return run(layout, numMicroBatches, engines, c, work);
                     } catch (RuntimeException | Error e) {
                         failures.add(e);
                         c.abort("rank " + c.rank() + " failed");
@@ -138,7 +157,7 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
                 parts.stream().map(Part::memoryBytes).toList());
     }
 
-    private <T> T run(Layout layout, int numMicroBatches, int numThreads, Communicator communicator, Work<T> work) {
+    private <T> T run(Layout layout, int numMicroBatches, Engines engines, Communicator communicator, Work<T> work) {
         Rows rows = new Rows(layout.view(communicator.rank()), numMicroBatches);
         TrainingSpec spec = new TrainingSpec(
                 model,
@@ -150,7 +169,7 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
                 new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1.0),
                 SEED);
         InitialWeights initial = new InitialWeights(model.model().parameters(), SEED);
-        try (TrainingEngine engine = CpuEngines.training(spec, communicator, numThreads, initial, Fill.NAN)) {
+        try (TrainingEngine engine = engines.open(spec, communicator, initial)) {
             return work.run(engine, rows);
         }
     }
