@@ -145,7 +145,7 @@ bool overlaps(const Issue& issue, size_t sendOffset, size_t receiveOffset) {
     const char* send = static_cast<const char*>(issue.send);
     const char* receive = static_cast<const char*>(issue.receive);
     bool apart = send + issue.sendBytes <= receive || receive + issue.receiveBytes <= send;
-    return !apart && send + receiveOffset != receive + sendOffset;
+    return !apart && send + sendOffset != receive + receiveOffset;
 }
 
 Result checkPlace(const Communicator& communicator, const void* address, const char* name) {

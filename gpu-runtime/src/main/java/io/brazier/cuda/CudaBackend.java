@@ -234,6 +234,11 @@ public final class CudaBackend implements Backend {
     @Override
     public void close() {
         CudaStreams.block(streams.compute());
+        if (groups != null) {
+            groups.close();
+        }
+        graphs.forEach(CudaGraph::close);
+        matrix.close();
         tables.values().forEach(address -> check("cuMemFree", cuMemFree(address)));
         staging.close();
         streams.close();

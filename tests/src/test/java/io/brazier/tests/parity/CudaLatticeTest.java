@@ -1,15 +1,20 @@
 package io.brazier.tests.parity;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import io.brazier.collective.Communicator;
 import io.brazier.cuda.CudaBackend.Mode;
 import io.brazier.cuda.CudaDevice;
 import io.brazier.cuda.CudaEngines;
 import io.brazier.exec.LoadedPlan.Fill;
+import io.brazier.exec.TrainingEngine;
+import io.brazier.exec.TrainingSpec;
 import io.brazier.nn.GptConfig;
 import io.brazier.nn.GptConfig.Variant;
 import io.brazier.nn.LlamaConfig;
 import io.brazier.nn.LlamaConfig.Experts;
+import io.brazier.nn.WeightSource;
 import io.brazier.pipeline.Schedule;
 import io.brazier.plan.Layout;
 import io.brazier.plan.Layout.Recompute;
@@ -68,12 +73,12 @@ class CudaLatticeTest {
     void equalsTheCpu(LayoutCase c) {
         c.assertClose(c.onOneRank().train(), c.ranks().train(c.layout(), c.numMicroBatches(), CudaLatticeTest::open));
         assertArrayEquals(new String[0], Cudasim.takeViolations());
+        for (int device = 0; device < c.layout().mesh().worldSize(); device++) {
+            assertEquals(0, Cudasim.liveAllocations(device), "left on device " + device);
+        }
     }
 
-    private static io.brazier.exec.TrainingEngine open(
-            io.brazier.exec.TrainingSpec spec,
-            io.brazier.collective.Communicator communicator,
-            io.brazier.nn.WeightSource initial) {
+    private static TrainingEngine open(TrainingSpec spec, Communicator communicator, WeightSource initial) {
         CudaDevice device = CudaDevice.open(communicator.rank());
         return CudaEngines.training(spec, communicator, device, Mode.GRAPH, initial, Fill.NAN);
     }
