@@ -45,8 +45,8 @@ import org.junit.jupiter.api.Test;
 /** The stand-in for the driver, through the real presets: what it does, and that it catches planted mistakes. */
 class SimulatedDriverTest {
 
-    /** Each test that ends its device's context takes a device of its own; the others share the last one. */
-    private static final int SHARED = 7;
+    /** Devices that no other test uses; a test that ends its device's context takes one of its own, the others share the last. */
+    private static final int SHARED = 11;
 
     private CudaDevice device;
 
@@ -134,7 +134,7 @@ class SimulatedDriverTest {
 
     @Test
     void memoryIsNotUsedAfterItIsFreed() {
-        CudaDevice lost = CudaDevice.open(6);
+        CudaDevice lost = CudaDevice.open(10);
         CUstream_st stream = stream();
         long x = allocate(40);
         check(cuMemFree(x));
@@ -147,14 +147,14 @@ class SimulatedDriverTest {
 
     @Test
     void copiesStayInsideAllocations() {
-        CudaDevice lost = CudaDevice.open(5);
+        CudaDevice lost = CudaDevice.open(9);
         CUstream_st stream = stream();
         long x = allocate(40);
         check(cuMemsetD32Async(x, 7, 11, stream));
         assertEquals(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamSynchronize(stream));
         violated("writes 44 bytes outside of every allocation");
         lost.close();
-        violated("1 allocations of device 5 are still held");
+        violated("1 allocations of device 9 are still held");
     }
 
     @Test
