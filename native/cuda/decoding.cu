@@ -1,13 +1,14 @@
 // Attention of a few new tokens over a cache. qkv is [B, T, (H + 2 G) K]; cacheK and cacheV are [B, G, capacity, K]; row b holds
 // starts[b] tokens, and its token t sees these and the new ones up to itself (many tokens at once take attention.cu).
 //
-//   append   new keys and values go to the positions starts[b] + t                                8 G K bytes a token in bf16
-//   decode   exp(scale q k^T - top) v, its sum and top over 256 keys for up to 8 rows (token, head) of one group, so that a key is
-//            read once for all heads that share it; partial [B, H, T, chunks, K + 2] f32           4 K bytes a key in bf16
-//   merge    o [B, T, H, K] from the chunks that a row sees, in their order                        4 (K + 2) bytes a chunk
+//   append   new keys and values go to the positions starts[b] + t                          8 G K bytes a token in bf16
+//   decode   exp(scale q k^T - top) v, its sum and top over 256 keys for up to 8 rows (token, head) of one group, so that a
+//            key is read once for all heads that share it; partial [B, H, T, chunks, K + 2] f32   4 K bytes a key in bf16
+//   merge    o [B, T, H, K] from the chunks that a row sees, in their order                       4 (K + 2) bytes a chunk
 //
 // FLOPs: 4 K for each row and key. Bound on an H100: memory, 3.35 TB/s. Launch: blocks of 256 threads, (T, B) for append,
-// (chunks, G ceil(T H / G / 8), B) for decode, where blocks past the keys that are there end at once, (H, T, B) for merge. K <= 256.
+// (chunks, G ceil(T H / G / 8), B) for decode, where blocks past the keys that are there end at once, (H, T, B) for merge.
+// K <= 256.
 #include "brazier.cuh"
 
 constexpr int kThreads = 256;

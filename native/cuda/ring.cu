@@ -1,8 +1,9 @@
 // What goes round a ring of ranks besides attention itself (arXiv:2310.01889); a row is a token.
 //
-//   pack_key_values   kv [rows, width] = the last `width` of the rowWidth columns of qkv     2 bytes read and 2 written an element
-//                                                                                            in bf16
-//   join_gradients    dqkv += (dq, dkv), in place; dqkv f32 or bf16, the sums dq and dkv f32  8 bytes and 1 FLOP an element in bf16
+//   pack_key_values   kv [rows, width] = the last `width` of the rowWidth columns of qkv
+//                     4 bytes an element in bf16
+//   join_gradients    dqkv += (dq, dkv), in place; dqkv f32 or bf16, the sums dq and dkv f32
+//                     8 bytes and 1 FLOP an element in bf16
 //
 // Bound on an H100: memory, 3.35 TB/s. Launch: a block of 256 threads a row, 16-byte accesses where widths are whole vectors.
 #include "brazier.cuh"

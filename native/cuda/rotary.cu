@@ -1,12 +1,12 @@
 // Rotation of heads by their position (arXiv:2104.09864), in the half-split convention: element i pairs with i + K / 2. The pair
 // (a, b) becomes (a cos - b sin, b cos + a sin) of the angle position * frequency, backwards with direction -1; y may be x.
 //
-// x [rows, rowWidth] holds `heads` heads of width K to rotate, then columns to keep; positions i32 [rows]; quarterTurns f64 [K / 2],
-// the frequencies in quarter turns a position. The turns are split in double into a whole number, which picks the quadrant, and a
+// x [rows, rowWidth] holds `heads` heads of width K to rotate, then columns to keep; positions i32 [rows]; quarterTurns f64
+// [K / 2], the frequencies in quarter turns a position. The turns are split in double into a whole number, which picks the quadrant, and a
 // rest of at most half a quarter, so that no angle is too large for the polynomials (Cephes' sinf and cosf on [-pi/4, pi/4]).
 //
-// Bytes: 4 an element in bf16, 8 in f32; 3 FLOPs. Bound on an H100: memory, 3.35 TB/s. Launch: a block of 256 threads a row, 4 K bytes
-// of shared memory for its cosines and sines.
+// Bytes: 4 an element in bf16, 8 in f32; 3 FLOPs. Bound on an H100: memory, 3.35 TB/s. Launch: a block of 256 threads a row, 4 K
+// bytes of shared memory for its cosines and sines.
 #include "brazier.cuh"
 
 __device__ __forceinline__ void angle(double position, double quarterTurns, float& cosine, float& sine) {
