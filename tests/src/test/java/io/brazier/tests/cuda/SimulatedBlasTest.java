@@ -262,11 +262,11 @@ class SimulatedBlasTest {
         product.close();
     }
 
-    /** On a device of its own: it is lost afterwards. */
+    /** On a device that no other test uses: it is lost afterwards. */
     @Test
     void aResultBeyondItsAllocationIsReported() {
         rank.close();
-        rank = new Rank(7);
+        rank = new Rank(8);
         LtProduct product = new LtProduct(rank, CUBLAS_COMPUTE_32F);
         Matrix a = random(CUDA_R_32F, 16, 16, 16, 1);
         Matrix tall = new Matrix(CUDA_R_32F, 16, 16, 16, 1);
