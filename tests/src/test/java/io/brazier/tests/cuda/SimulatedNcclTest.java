@@ -276,6 +276,35 @@ class SimulatedNcclTest {
     }
 
     @Test
+    void aRankThatDoesNotKnowTheSecretIsTurnedAway() {
+        try (Rank rank = new Rank(0)) {
+            ncclUniqueId id = NcclRank.newId();
+            int last = NCCL_UNIQUE_ID_BYTES - 1;
+            id.internal(last, (byte) (id.internal(last) + 1));
+            PointerPointer<ncclComm> made = new PointerPointer<>(1);
+            assertEquals(ncclInProgress, ncclCommInitRankConfig(made, 1, id, 0, NcclRank.nonBlocking()));
+            ncclComm communicator = made.get(ncclComm.class);
+            assertEquals(ncclRemoteError, NcclRank.settled(communicator));
+            assertEquals(ncclSuccess, ncclCommAbort(communicator));
+            rank.synchronize();
+        }
+    }
+
+    @Test
+    void anIdServesOneCommunicator() throws Exception {
+        ncclUniqueId id = NcclRank.newId();
+        try (NcclRank first = new NcclRank(id, 0, 1, 0)) {
+            PointerPointer<ncclComm> made = new PointerPointer<>(1);
+            assertEquals(ncclInProgress, ncclCommInitRankConfig(made, 1, id, 0, NcclRank.nonBlocking()));
+            ncclComm second = made.get(ncclComm.class);
+            assertEquals(ncclInvalidUsage, NcclRank.settled(second));
+            assertEquals(ncclSuccess, ncclCommAbort(second));
+            assertEquals(1, Cudasim.takeViolations().length);
+            assertEquals(ncclSuccess, first.settled());
+        }
+    }
+
+    @Test
     void processesAddAndNoticeThatOneWasKilled() throws Exception {
         ncclUniqueId id = NcclRank.newId();
         Process other = NcclWorker.start(id, 1, 2);
