@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
 // Of the stand-in libcuda.
 extern "C" {
 int cuStreamIsCapturing(CUstream stream, int* status);
+int cuStreamQuery(CUstream stream);
 int cuEventCreate(void** event, unsigned flags);
 int cuEventRecord(void* event, CUstream stream);
 int cuEventDestroy_v2(void* event);
@@ -205,6 +207,7 @@ Result Communicator::enqueueGroup(const std::vector<Issue>& issues) {
     if (!capturing(stream)) {
         std::lock_guard<std::mutex> guard(mutex_);
         turn.reset(new Turn{shared_from_this(), issued_++});
+        stream_ = stream;
     }
     error = error != 0 ? error : enqueue(stream, what, ranges, true, [self = shared_from_this(), issues, turn] {
         self->perform(issues, turn.get());
@@ -284,14 +287,28 @@ Result Communicator::finalize() {
     if (!blocking_) {
         return IN_PROGRESS;
     }
-    changed_.wait(guard, [&] { return turn_ == issued_ || state_ != OK; });
+    awaitCalls(guard);
     return state_;
+}
+
+// Calls on a device that failed never run.
+void Communicator::awaitCalls(std::unique_lock<std::mutex>& guard) {
+    constexpr int NOT_READY = 600;
+    while (!changed_.wait_for(guard, std::chrono::milliseconds(50), [&] { return turn_ == issued_ || state_ != OK; })) {
+        CUstream stream = stream_;
+        guard.unlock();
+        int state = cuStreamQuery(stream);
+        guard.lock();
+        if (state != 0 && state != NOT_READY) {
+            return;
+        }
+    }
 }
 
 void Communicator::leave() {
     {
         std::unique_lock<std::mutex> guard(mutex_);
-        changed_.wait(guard, [&] { return turn_ == issued_ || state_ != OK; });
+        awaitCalls(guard);
         // What a graph still holds finds nobody.
         aborted_ = true;
         changed_.notify_all();

@@ -69,6 +69,7 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
     void perform(const std::vector<Issue>& issues, Turn* turn);
     void exchange(const std::vector<Issue>& issues, uint64_t ticket);
     bool letGo() const;
+    void awaitCalls(std::unique_lock<std::mutex>& guard);
 
     const UniqueId id_;
     const int device_;
@@ -87,6 +88,8 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
     uint64_t issued_ = 0, turn_ = 0, tickets_ = 0;
     std::set<uint64_t> ended_;
     bool running_ = false;
+    // Of the latest call.
+    CUstream stream_ = nullptr;
     std::map<std::pair<uint64_t, int>, std::vector<char>> inbox_;
 };
 

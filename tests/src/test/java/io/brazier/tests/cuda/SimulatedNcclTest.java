@@ -304,6 +304,17 @@ class SimulatedNcclTest {
         }
     }
 
+    /** On a device that no other test uses: it is lost afterwards. */
+    @Test
+    void aCommunicatorOfALostDeviceCanBeDestroyed() {
+        NcclRank self = new NcclRank(NcclRank.newId(), 0, 1, 12);
+        Pointer buffer = self.rank.upload(1, 2);
+        self.made(ncclAllReduce(buffer, buffer, 3, ncclFloat, ncclSum, self.communicator, self.rank.stream));
+        assertEquals(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamSynchronize(self.rank.stream));
+        assertTrue(Cudasim.takeViolations()[0].contains("ncclAllReduce(count 3, float32, sum)"));
+        assertEquals(ncclSuccess, ncclCommDestroy(self.communicator));
+    }
+
     @Test
     void processesAddAndNoticeThatOneWasKilled() throws Exception {
         ncclUniqueId id = NcclRank.newId();
