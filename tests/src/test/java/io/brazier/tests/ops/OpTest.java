@@ -1,239 +1,52 @@
 package io.brazier.tests.ops;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuBackend;
 import io.brazier.cpu.CpuCommunicators;
 import io.brazier.exec.Backend;
 import io.brazier.program.Collective;
-import io.brazier.program.Instruction;
-import io.brazier.program.Op;
-import io.brazier.program.Op.Alias;
-import io.brazier.program.Ring;
-import io.brazier.program.Value;
-import io.brazier.tensor.TensorType;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
 
-/** Every row of the table on the CPU back end against the op's plain reference, between guard bands, in place where allowed. */
-class OpTest {
-    private static final int GUARD_BYTES = 256;
-    private static final byte GUARD = (byte) 0xA5;
-
-    /** Ops that a pass replaces by others before memory is planned. */
-    private static final Set<Class<?>> EXPANDED = Set.of(Ring.RingAttention.class, Ring.RingAttentionGrad.class);
-
-    private static Communicator communicator;
+/** The table of ops on the CPU back end, with one thread and with two. */
+class OpTest extends OpSuite {
+    private Communicator communicator;
+    private List<CpuBackend> backends;
 
     @BeforeAll
-    static void connect() {
+    void open() {
         communicator = CpuCommunicators.local(1, Duration.ofSeconds(30)).get(0);
+        backends = List.of(new CpuBackend(1, group -> communicator), new CpuBackend(2, group -> communicator));
     }
 
     @AfterAll
-    static void disconnect() throws Exception {
+    void close() throws Exception {
+        backends.forEach(CpuBackend::close);
         communicator.close();
     }
 
-    static Stream<OpCase> cases() {
-        List<OpCase> rows = OpCases.all().stream()
-                .filter(c -> !EXPANDED.contains(c.op().getClass()))
-                .toList();
-        return Stream.concat(rows.stream(), rows.stream().flatMap(c -> c.inBrainFloat().stream()));
+    @Override
+    protected List<Backend> backends() {
+        return List.copyOf(backends);
+    }
+
+    @Override
+    protected Set<Class<?>> supported() {
+        return backends.get(0).supported();
     }
 
     @Test
     void everyOpHasARowAndAKernel() {
-        Set<Class<?>> ops = new HashSet<>();
-        for (Class<?> family : Op.class.getPermittedSubclasses()) {
-            ops.addAll(List.of(family.getPermittedSubclasses()));
-        }
-        try (CpuBackend backend = new CpuBackend(1, group -> communicator)) {
-            Set<Class<?>> supported = new HashSet<>(backend.supported());
-            supported.addAll(EXPANDED);
-            assertEquals(ops, supported);
-        }
-        Set<Class<?>> covered = new HashSet<>();
+        assertEquals(ops(), supported());
+        Set<Class<?>> covered = new HashSet<>(Set.of(Collective.Start.class, Collective.Wait.class));
         OpCases.all().forEach(c -> covered.add(c.op().getClass()));
-        covered.add(Collective.Start.class);
-        covered.add(Collective.Wait.class);
-        assertEquals(ops, covered);
-    }
-
-    @ParameterizedTest
-    @MethodSource("cases")
-    void matchesItsReference(OpCase c) {
-        for (int numThreads = 1; numThreads <= 2; numThreads++) {
-            compare(c, numThreads, List.of());
-        }
-    }
-
-    @ParameterizedTest
-    @MethodSource("cases")
-    void matchesItsReferenceInPlace(OpCase c) {
-        for (Alias alias : c.op().aliases()) {
-            boolean oneSize = c.types().get(alias.input()).dtype()
-                    == c.op().infer(c.types()).get(alias.output()).dtype();
-            if (alias.need() == Alias.Need.ALLOWED && oneSize) {
-                compare(c, 2, List.of(alias));
-            }
-        }
-    }
-
-    private static void compare(OpCase c, int numThreads, List<Alias> chosen) {
-        List<double[]> inputs = c.draw(7);
-        List<double[]> expected = c.op().reference(c.types(), inputs);
-        List<TensorType> outputTypes = c.op().infer(c.types());
-        List<Alias> aliases = new ArrayList<>(chosen);
-        c.op().aliases().stream().filter(a -> a.need() == Alias.Need.REQUIRED).forEach(aliases::add);
-        try (CpuBackend backend = new CpuBackend(numThreads, group -> communicator);
-                Memory memory = new Memory(backend)) {
-            Instruction instruction = instruction(c.op(), c.types(), outputTypes);
-            long[] in = new long[inputs.size()];
-            for (int x = 0; x < in.length; x++) {
-                in[x] = memory.place(c.types().get(x), inputs.get(x));
-            }
-            long[] out = new long[outputTypes.size()];
-            for (int x = 0; x < out.length; x++) {
-                int output = x;
-                out[x] = aliases.stream()
-                        .filter(a -> a.output() == output)
-                        .mapToLong(a -> in[a.input()])
-                        .findFirst()
-                        .orElseGet(() -> memory.poisoned(outputTypes.get(output)));
-            }
-            long workspaceBytes = backend.workspaceBytes(instruction);
-            long workspace = workspaceBytes == 0 ? 0 : memory.take(workspaceBytes);
-            backend.lower(instruction, new Backend.Addresses(in, out, workspace))
-                    .run();
-            for (int x = 0; x < out.length; x++) {
-                check(c, x, memory.read(outputTypes.get(x), out[x]), expected.get(x), c.tolerance());
-            }
-            for (int x = 0; x < in.length; x++) {
-                int input = x;
-                if (aliases.stream().noneMatch(a -> a.input() == input)) {
-                    check(c, x, memory.read(c.types().get(x), in[x]), inputs.get(x), 0);
-                }
-            }
-            memory.checkGuards(c.toString());
-        }
-    }
-
-    private static Instruction instruction(Op op, List<TensorType> in, List<TensorType> out) {
-        List<Value> inputs = new ArrayList<>();
-        in.forEach(t -> inputs.add(new Value(inputs.size(), "in" + inputs.size(), t)));
-        List<Value> outputs = new ArrayList<>();
-        out.forEach(t -> outputs.add(new Value(100 + outputs.size(), "out" + outputs.size(), t)));
-        return new Instruction(op, inputs, outputs, "test");
-    }
-
-    private static void check(OpCase c, int output, double[] actual, double[] expected, double tolerance) {
-        double largest = 1e-30;
-        for (double e : expected) {
-            largest = Math.max(largest, Math.abs(e));
-        }
-        for (int i = 0; i < expected.length; i++) {
-            double error = Math.abs(actual[i] - expected[i]) / largest;
-            assertTrue(
-                    error <= tolerance,
-                    c + " operand " + output + " [" + i + "] is " + actual[i] + ", not " + expected[i]);
-        }
-    }
-
-    /** Blocks between guard bands. */
-    private static final class Memory implements AutoCloseable {
-        private final Backend backend;
-        private final List<long[]> blocks = new ArrayList<>();
-
-        Memory(Backend backend) {
-            this.backend = backend;
-        }
-
-        long take(long bytes) {
-            long padded = (bytes + 63) / 64 * 64 + 2 * GUARD_BYTES;
-            long base = backend.allocate(padded);
-            blocks.add(new long[] {base, padded, bytes});
-            for (long guard : new long[] {base, base + GUARD_BYTES + bytes}) {
-                ByteBuffer fill = buffer(GUARD_BYTES);
-                for (int i = 0; i < GUARD_BYTES; i++) {
-                    fill.put(i, GUARD);
-                }
-                backend.upload(fill, guard);
-            }
-            return base + GUARD_BYTES;
-        }
-
-        long place(TensorType type, double[] values) {
-            long address = take(type.bytes());
-            ByteBuffer b = buffer((int) type.bytes());
-            for (double v : values) {
-                switch (type.dtype()) {
-                    case BF16 -> b.putShort((short) (Float.floatToRawIntBits((float) v) >>> 16));
-                    case F32 -> b.putFloat((float) v);
-                    case F64 -> b.putDouble(v);
-                    case I32 -> b.putInt((int) v);
-                    case I64 -> b.putLong((long) v);
-                }
-            }
-            backend.upload(b.flip(), address);
-            return address;
-        }
-
-        long poisoned(TensorType type) {
-            double[] nan = new double[(int) type.shape().numElements()];
-            java.util.Arrays.fill(nan, Double.NaN);
-            return place(type, nan);
-        }
-
-        double[] read(TensorType type, long address) {
-            ByteBuffer b = buffer((int) type.bytes());
-            backend.download(address, b);
-            b.flip();
-            double[] values = new double[(int) type.shape().numElements()];
-            for (int i = 0; i < values.length; i++) {
-                values[i] = switch (type.dtype()) {
-                    case BF16 -> Float.intBitsToFloat(b.getShort() << 16);
-                    case F32 -> b.getFloat();
-                    case F64 -> b.getDouble();
-                    case I32 -> b.getInt();
-                    case I64 -> b.getLong();
-                };
-            }
-            return values;
-        }
-
-        void checkGuards(String name) {
-            for (long[] block : blocks) {
-                for (long guard : new long[] {block[0], block[0] + GUARD_BYTES + block[2]}) {
-                    ByteBuffer b = buffer(GUARD_BYTES);
-                    backend.download(guard, b);
-                    for (int i = 0; i < GUARD_BYTES; i++) {
-                        assertEquals(GUARD, b.get(i), name + " wrote outside its operands");
-                    }
-                }
-            }
-        }
-
-        private static ByteBuffer buffer(int bytes) {
-            return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
-        }
-
-        @Override
-        public void close() {
-            blocks.forEach(b -> backend.free(b[0], b[1]));
-        }
+        assertEquals(allOps(), covered);
     }
 }

@@ -1,0 +1,68 @@
+package io.brazier.tests.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.brazier.cuda.CudaBackend;
+import io.brazier.cuda.CudaDevice;
+import io.brazier.exec.Backend;
+import io.brazier.program.BatchedMatMul;
+import io.brazier.program.Collective;
+import io.brazier.program.Matrix.MatMul;
+import io.brazier.tests.ops.OpSuite;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** The table of ops on the CUDA back end and the simulated device. */
+class CudaOpTest extends OpSuite {
+    private CudaDevice device;
+    private CudaBackend backend;
+
+    @BeforeAll
+    void open() {
+        Cudasim.load();
+        device = CudaDevice.open(0);
+        backend = new CudaBackend(device);
+    }
+
+    @AfterAll
+    void close() {
+        backend.close();
+        device.close();
+    }
+
+    @Override
+    protected List<Backend> backends() {
+        return List.of(backend);
+    }
+
+    @Override
+    protected Set<Class<?>> supported() {
+        return backend.supported();
+    }
+
+    /** The simulated device keeps gaps between allocations, and reports what reads or writes there. */
+    @Override
+    protected int guardBytes() {
+        return 0;
+    }
+
+    @Override
+    protected void checkAfter(String row) {
+        assertArrayEquals(new String[0], Cudasim.takeViolations(), row);
+    }
+
+    /** Products need cuBLASLt, collectives NCCL. */
+    @Test
+    void everyOpHasAKernel() {
+        Set<Class<?>> missing = new HashSet<>(ops());
+        missing.removeAll(supported());
+        missing.removeAll(Set.of(MatMul.class, BatchedMatMul.class));
+        missing.removeAll(List.of(Collective.class.getPermittedSubclasses()));
+        assertEquals(Set.of(), missing);
+    }
+}
