@@ -89,7 +89,9 @@ final class ExpertsOpCases {
 
     /** Sizes are {tokens, choices, experts, capacity, width}; about a quarter of the choices is dropped. */
     private static void moves(List<OpCase> cases) {
-        for (int[] s : new int[][] {{1, 1, 1, 1, 1}, {5, 2, 4, 3, 7}, {40, 2, 8, 12, 33}, {300, 3, 8, 128, 96}}) {
+        for (int[] s : new int[][] {
+            {1, 1, 1, 1, 1}, {5, 2, 4, 3, 7}, {40, 2, 8, 12, 33}, {300, 3, 8, 128, 96}, {9, 2, 3, 7, 520}
+        }) {
             int dropped = Math.max(1, s[0] * s[1] / 4);
             OpCase.Operand slots =
                     new OpCase.Operand(ids(0, 1, s[0], s[1]).type(), -dropped, s[2] * s[3], OpCase.Draw.DISTINCT);

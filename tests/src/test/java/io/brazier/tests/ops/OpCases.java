@@ -68,7 +68,7 @@ final class OpCases {
         }
         cases.add(of(MatMul.plain(Transpose.X), SUMS, f32(2, 9, 5), f32(2, 9, 7)));
         cases.add(of(MatMul.plain(Transpose.W), SUMS, f32(2, 9, 5), f32(7, 5)));
-        for (long[] s : new long[][] {{1, 1}, {5, 33}, {130, 24}}) {
+        for (long[] s : new long[][] {{1, 1}, {5, 33}, {130, 24}, {70, 520}}) {
             cases.add(of(new SumRows(Operand.ABSENT), SUMS, f32(s)));
             cases.add(of(new SumRows(Operand.PRESENT), SUMS, f32(s), f32(s[1])));
         }
@@ -103,7 +103,7 @@ final class OpCases {
     }
 
     private static void norms(List<OpCase> cases) {
-        for (long[] s : new long[][] {{1, 2}, {3, 5}, {2, 7, 33}, {40, 96}}) {
+        for (long[] s : new long[][] {{1, 2}, {3, 5}, {2, 7, 33}, {40, 96}, {90, 520}, {35, 261}}) {
             long width = s[s.length - 1];
             long[] rows = java.util.Arrays.copyOf(s, s.length - 1);
             cases.add(of(new Norm.LayerNorm(1e-5), SUMS, f32(s), f32(width), f32(width)));

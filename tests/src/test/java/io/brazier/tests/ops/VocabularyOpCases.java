@@ -27,7 +27,7 @@ final class VocabularyOpCases {
     }
 
     private static void lookups(List<OpCase> cases) {
-        for (long[] s : new long[][] {{1, 1, 2, 1}, {2, 5, 7, 3}, {3, 40, 11, 33}}) {
+        for (long[] s : new long[][] {{1, 1, 2, 1}, {2, 5, 7, 3}, {3, 40, 11, 33}, {2, 1100, 9, 16}, {1, 3, 5, 2056}}) {
             long[] rows = {s[0], s[1]};
             long[] wide = {s[0], s[1], s[3]};
             cases.add(of(new Lookup.Embedding(Operand.ABSENT), 0, ids(0, s[2], rows), f32(s[2], s[3])));
@@ -49,7 +49,7 @@ final class VocabularyOpCases {
     }
 
     private static void losses(List<OpCase> cases) {
-        for (long[] s : new long[][] {{1, 2}, {3, 5}, {2, 9, 131}, {20, 1025}}) {
+        for (long[] s : new long[][] {{1, 2}, {3, 5}, {2, 9, 131}, {20, 1025}, {3, 2064}}) {
             long[] rows = Arrays.copyOf(s, s.length - 1);
             long width = s[s.length - 1];
             cases.add(of(new Loss.CrossEntropy(0.25), SUMS, f32(s), ids(-1, width, rows)));
