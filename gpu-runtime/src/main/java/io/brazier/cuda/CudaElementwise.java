@@ -14,7 +14,7 @@ import io.brazier.tensor.Shape;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Launches of elementwise.cu and of layout.cu. */
+/** Launches of elementwise.cu. */
 final class CudaElementwise {
     private static final String FILE = "elementwise.cu";
 
@@ -62,16 +62,6 @@ final class CudaElementwise {
                 .pointers(address)
                 .longs(x.type().shape().numElements())
                 .pointers(counter)
-                .build();
-    }
-
-    /** y[b][a][bytes] = x[a][b][bytes]; bytes is a multiple of 2, addresses of the largest of 16, 4 and 2 that divides it. */
-    static Runnable transposeBlocks(CudaBackend backend, long x, long y, long a, long b, long bytes) {
-        int unit = bytes % 16 == 0 ? 16 : bytes % 4 == 0 ? 4 : 2;
-        return backend.launch("layout.cu", "transpose_blocks_" + unit)
-                .over(a * b * bytes / unit)
-                .pointers(x, y)
-                .longs(a, b, bytes / unit)
                 .build();
     }
 
