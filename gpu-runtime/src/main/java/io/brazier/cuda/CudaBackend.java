@@ -50,6 +50,7 @@ public final class CudaBackend implements Backend {
     private final CudaKernels kernels;
     private final CudaMatrix matrix = new CudaMatrix();
     private final List<CudaGraph> graphs = new ArrayList<>();
+    private final FiniteCheck finite;
     private NcclGroups groups;
     private CudaCollectives collectives;
     private String place;
@@ -70,6 +71,7 @@ public final class CudaBackend implements Backend {
         this.place = device.toString();
         device.bind();
         kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
+        finite = mode == Mode.CHECKED ? new FiniteCheck(this) : null;
         matrix.putInto(this);
         CudaElementwise.putInto(this);
         CudaActivations.putInto(this);
@@ -167,7 +169,8 @@ public final class CudaBackend implements Backend {
         if (lowering == null) {
             throw new AssertionError("the CUDA back end has no kernel for " + i.op().mnemonic());
         }
-        return lowering.lower(i.op(), i, a);
+        Runnable launch = lowering.lower(i.op(), i, a);
+        return mode == Mode.CHECKED && !(i.op() instanceof Collective) ? finite.checked(launch, i, a) : launch;
     }
 
     /** Lets programs exchange data over groups that are connected for the plan; takes ownership of the groups. */
@@ -185,7 +188,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public Runnable sequence(Segment segment, Runnable[] launches) {
-        Runnable one = new SegmentLaunches(segment, launches, this, mode == Mode.CHECKED);
+        Runnable one = new SegmentLaunches(segment, launches, this);
         if (mode != Mode.GRAPH) {
             return one;
         }
@@ -239,6 +242,9 @@ public final class CudaBackend implements Backend {
         }
         graphs.forEach(CudaGraph::close);
         matrix.close();
+        if (finite != null) {
+            finite.close();
+        }
         tables.values().forEach(address -> check("cuMemFree", cuMemFree(address)));
         staging.close();
         streams.close();

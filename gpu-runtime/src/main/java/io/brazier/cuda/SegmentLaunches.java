@@ -8,14 +8,11 @@ final class SegmentLaunches implements Runnable {
     private final Segment segment;
     private final Runnable[] launches;
     private final CudaBackend backend;
-    private final boolean checked;
 
-    /** @param checked whether each launch is waited for and its results must be finite */
-    SegmentLaunches(Segment segment, Runnable[] launches, CudaBackend backend, boolean checked) {
+    SegmentLaunches(Segment segment, Runnable[] launches, CudaBackend backend) {
         this.segment = segment;
         this.launches = launches;
         this.backend = backend;
-        this.checked = checked;
     }
 
     @Override
@@ -24,9 +21,6 @@ final class SegmentLaunches implements Runnable {
             Instruction i = segment.program().instructions().get(x);
             try {
                 launches[x].run();
-                if (checked) {
-                    CudaStreams.block(backend.streams().compute());
-                }
             } catch (CudaException e) {
                 throw e.at(i.op().mnemonic() + " of " + i.path() + " in "
                         + segment.program().name() + " on " + backend.place());
