@@ -119,11 +119,7 @@ API cuFuncGetAttribute(int* value, int attribute, void* handle) {
 
 API cuLaunchKernel(void* function_handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
                    unsigned block_z, unsigned shared, void* handle, void** parameters, void** extra) {
-    ENTER_DEVICE("cuLaunchKernel")
-    Stream* stream = stream_of(*device, handle);
-    if (stream == nullptr) {
-        return kInvalidHandle;
-    }
+    OF_STREAM("cuLaunchKernel")
     const auto& function = *static_cast<Function*>(function_handle);
     unsigned long long threads = 1ull * block_x * block_y * block_z;
     bool grid_fits = grid_x > 0 && grid_x <= 0x7fffffffu && grid_y > 0 && grid_y <= 65535 && grid_z > 0 && grid_z <= 65535;

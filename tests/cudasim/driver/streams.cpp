@@ -78,13 +78,6 @@ int submit(Device& device, Stream& stream, std::shared_ptr<const Work> work) {
 
 using namespace cudasim;
 
-#define OF_STREAM(name)                             \
-    ENTER_DEVICE(name)                              \
-    Stream* stream = stream_of(*device, handle);    \
-    if (stream == nullptr) {                        \
-        return kInvalidHandle;                      \
-    }
-
 extern "C" int cudasim_enqueue(CUstream handle, const char* what, const cudasim_range* ranges, int count, int blocking,
                                void (*run)(void*), void* argument, void (*release)(void*)) {
     OF_STREAM("cudasim_enqueue")
@@ -307,12 +300,6 @@ API cuEventSynchronize(void* handle) {
     ENTER_DEVICE("cuEventSynchronize")
     auto* event = static_cast<Event*>(handle);
     return event->capture != nullptr ? kCapturedEvent : device->wait(lock, event->recorded);
-}
-
-API cuEventElapsedTime_v2(float* milliseconds, void*, void*) {
-    ENTER("cuEventElapsedTime")
-    *milliseconds = 0;
-    return kNotSupported;
 }
 
 API cuEventDestroy_v2(void* handle) {

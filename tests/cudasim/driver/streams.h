@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-#include "device.h"
+#include "faults.h"
 
 namespace cudasim {
 
@@ -47,3 +47,11 @@ bool capturing_on_this_thread();
 bool page_locked(const void* address, size_t bytes);
 
 }  // namespace cudasim
+
+// The device and the stream of a handle that an entry point was given.
+#define OF_STREAM(name)                             \
+    ENTER_DEVICE(name)                              \
+    Stream* stream = stream_of(*device, handle);    \
+    if (stream == nullptr) {                        \
+        return kInvalidHandle;                      \
+    }

@@ -34,13 +34,6 @@ std::shared_ptr<Work> work(const char* what, std::vector<Range> ranges, std::fun
 
 }  // namespace
 
-#define OF_STREAM(name)                             \
-    ENTER_DEVICE(name)                              \
-    Stream* stream = stream_of(*device, handle);    \
-    if (stream == nullptr) {                        \
-        return kInvalidHandle;                      \
-    }
-
 API cuMemcpyHtoDAsync_v2(uint64_t target, const void* source, size_t bytes, void* handle) {
     OF_STREAM("cuMemcpyHtoDAsync")
     if (mixed_up("cuMemcpyHtoDAsync", target, source)) {

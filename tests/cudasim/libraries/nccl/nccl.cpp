@@ -332,37 +332,26 @@ EXPORT Result ncclCommGetAsyncError(Handle handle, Result* result) {
     return OK;
 }
 
-EXPORT Result ncclCommCount(Handle handle, int* count) {
-    COUNT("ncclCommCount")
-    CommunicatorRef communicator = find(handle, "ncclCommCount");
-    if (communicator == nullptr || count == nullptr) {
-        return refuse(INVALID_ARGUMENT, "ncclCommCount: no living communicator");
+// What a communicator says of itself once it is connected.
+Result tell(Handle handle, const char* name, int* value, int (Communicator::*property)() const) {
+    COUNT(name)
+    CommunicatorRef communicator = find(handle, name);
+    if (communicator == nullptr || value == nullptr) {
+        return refuse(INVALID_ARGUMENT, std::string(name) + ": no living communicator");
     }
     Result result = communicator->ready();
-    *count = communicator->ranks();
+    *value = (communicator.get()->*property)();
     return result;
 }
 
+EXPORT Result ncclCommCount(Handle handle, int* count) { return tell(handle, "ncclCommCount", count, &Communicator::ranks); }
+
 EXPORT Result ncclCommUserRank(Handle handle, int* rank) {
-    COUNT("ncclCommUserRank")
-    CommunicatorRef communicator = find(handle, "ncclCommUserRank");
-    if (communicator == nullptr || rank == nullptr) {
-        return refuse(INVALID_ARGUMENT, "ncclCommUserRank: no living communicator");
-    }
-    Result result = communicator->ready();
-    *rank = communicator->rank();
-    return result;
+    return tell(handle, "ncclCommUserRank", rank, &Communicator::rank);
 }
 
 EXPORT Result ncclCommCuDevice(Handle handle, int* device) {
-    COUNT("ncclCommCuDevice")
-    CommunicatorRef communicator = find(handle, "ncclCommCuDevice");
-    if (communicator == nullptr || device == nullptr) {
-        return refuse(INVALID_ARGUMENT, "ncclCommCuDevice: no living communicator");
-    }
-    Result result = communicator->ready();
-    *device = communicator->device();
-    return result;
+    return tell(handle, "ncclCommCuDevice", device, &Communicator::device);
 }
 
 EXPORT Result ncclCommFinalize(Handle handle) {
