@@ -18,6 +18,7 @@ import io.brazier.tensor.DType;
 import io.brazier.tensor.Shape;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -44,6 +45,9 @@ public final class CudaBackend implements Backend {
         /** One by one, each waited for, so that an error names its instruction; results that are not finite are errors. */
         CHECKED
     }
+
+    /** How long the peers of a rank that ends have to join its last exchange. */
+    private static final Duration LAST_EXCHANGE = Duration.ofSeconds(10);
 
     private final CudaDevice device;
     private final Mode mode;
@@ -149,8 +153,16 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void free(long address, long bytes) {
-        CudaStreams.block(streams.compute());
+        settle();
         check("cuMemFree", cuMemFree(address));
+    }
+
+    /** Waits for the device. A rank that gives up holds exchanges that its peers may never join: they are ended. */
+    private void settle() {
+        if (groups != null && !streams.endsWithin(LAST_EXCHANGE)) {
+            groups.abort("a rank ended amid an exchange, " + place);
+        }
+        CudaStreams.block(streams.compute());
     }
 
     @Override
@@ -236,7 +248,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void close() {
-        CudaStreams.block(streams.compute());
+        settle();
         if (groups != null) {
             groups.close();
         }

@@ -33,10 +33,23 @@ public final class CudaEngines {
                     + spec.layout().mesh().worldSize() + " ranks, but there are " + communicator.size());
         }
         CudaBackend backend = new CudaBackend(device, mode);
-        TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);
-        NcclGroups groups = new NcclGroups(communicator, device);
-        groups.connect(plan.plan());
-        backend.exchangeOver(groups, plan.plan());
-        return new PlannedTrainingEngine(plan, new LoadedPlan(plan.plan(), backend, fill), spec, initial);
+        try {
+            TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);
+            NcclGroups groups = new NcclGroups(communicator, device);
+            backend.exchangeOver(groups, plan.plan());
+            groups.connect(plan.plan());
+            return new PlannedTrainingEngine(plan, new LoadedPlan(plan.plan(), backend, fill), spec, initial);
+        } catch (RuntimeException | Error e) {
+            closeAfter(e, backend);
+            throw e;
+        }
+    }
+
+    private static void closeAfter(Throwable failure, CudaBackend backend) {
+        try {
+            backend.close();
+        } catch (CudaException e) {
+            failure.addSuppressed(e);
+        }
     }
 }

@@ -56,27 +56,38 @@ public final class CudaLibraries {
         });
     }
 
+    /** Puts the path of each library of the folders into found; says what is missing, if anything is. */
+    static Optional<String> find(List<Path> folders, Map<String, Path> found) {
+        List<String> missing = new ArrayList<>();
+        for (String soname : SONAMES) {
+            folders.stream()
+                    .map(folder -> folder.resolve(soname))
+                    .filter(Files::isRegularFile)
+                    .findFirst()
+                    .ifPresentOrElse(path -> found.put(soname, path), () -> missing.add(soname));
+        }
+        if (missing.contains(SONAMES.get(0))) {
+            return Optional.of("no NVIDIA driver: " + SONAMES.get(0) + " is in none of " + folders);
+        }
+        return missing.isEmpty()
+                ? Optional.empty()
+                : Optional.of("an NVIDIA driver, but not " + String.join(", ", missing) + " in any of " + folders
+                        + "; install CUDA 13 and NCCL 2, or name their folders in -D" + PROPERTY);
+    }
+
+    private static List<Path> folders() {
+        Stream<String> named = Stream.of(
+                        System.getProperty(PROPERTY, ""), System.getenv().getOrDefault("LD_LIBRARY_PATH", ""))
+                .flatMap(list -> Stream.of(list.split(File.pathSeparator)))
+                .filter(folder -> !folder.isBlank());
+        return Stream.concat(named, USUAL.stream()).map(Path::of).toList();
+    }
+
     private static final class Loaded {
         static final Map<String, Path> PATHS = new LinkedHashMap<>();
-        static final Optional<String> REASON = load();
+        static final Optional<String> REASON = find(folders(), PATHS).or(Loaded::load);
 
         private static Optional<String> load() {
-            List<Path> folders = folders();
-            List<String> missing = new ArrayList<>();
-            for (String soname : SONAMES) {
-                folders.stream()
-                        .map(folder -> folder.resolve(soname))
-                        .filter(Files::isRegularFile)
-                        .findFirst()
-                        .ifPresentOrElse(path -> PATHS.put(soname, path), () -> missing.add(soname));
-            }
-            if (missing.contains(SONAMES.get(0))) {
-                return Optional.of("no NVIDIA driver: " + SONAMES.get(0) + " is in none of " + folders);
-            }
-            if (!missing.isEmpty()) {
-                return Optional.of("an NVIDIA driver, but not " + String.join(", ", missing) + " in any of " + folders
-                        + "; install CUDA 13 and NCCL 2, or name their folders in -D" + PROPERTY);
-            }
             for (Path path : PATHS.values()) {
                 try {
                     System.load(path.toAbsolutePath().toString());
@@ -85,14 +96,6 @@ public final class CudaLibraries {
                 }
             }
             return Optional.empty();
-        }
-
-        private static List<Path> folders() {
-            Stream<String> named = Stream.of(
-                            System.getProperty(PROPERTY, ""), System.getenv().getOrDefault("LD_LIBRARY_PATH", ""))
-                    .flatMap(list -> Stream.of(list.split(File.pathSeparator)))
-                    .filter(folder -> !folder.isBlank());
-            return Stream.concat(named, USUAL.stream()).map(Path::of).toList();
         }
     }
 }

@@ -1,6 +1,7 @@
 package io.brazier.cuda;
 
 import static io.brazier.cuda.Driver.check;
+import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_NOT_READY;
 import static org.bytedeco.cuda.global.cudart.CU_EVENT_DISABLE_TIMING;
 import static org.bytedeco.cuda.global.cudart.CU_STREAM_NON_BLOCKING;
 import static org.bytedeco.cuda.global.cudart.cuEventCreate;
@@ -9,13 +10,16 @@ import static org.bytedeco.cuda.global.cudart.cuEventRecord;
 import static org.bytedeco.cuda.global.cudart.cuEventSynchronize;
 import static org.bytedeco.cuda.global.cudart.cuStreamCreate;
 import static org.bytedeco.cuda.global.cudart.cuStreamDestroy;
+import static org.bytedeco.cuda.global.cudart.cuStreamQuery;
 import static org.bytedeco.cuda.global.cudart.cuStreamSynchronize;
 import static org.bytedeco.cuda.global.cudart.cuStreamWaitEvent;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 
@@ -24,6 +28,8 @@ import org.bytedeco.cuda.cudart.CUstream_st;
  * kernels do. Order between them comes from events alone.
  */
 final class CudaStreams implements AutoCloseable {
+    private static final long POLL_NANOS = 1_000_000;
+
     private final CUstream_st compute = create();
     private final Map<String, CUstream_st> exchanges = new HashMap<>();
     private final List<CUevent_st> events = new ArrayList<>();
@@ -74,6 +80,17 @@ final class CudaStreams implements AutoCloseable {
     /** Returns when a stream has done all that it was given. */
     static void block(CUstream_st stream) {
         check("cuStreamSynchronize", cuStreamSynchronize(stream));
+    }
+
+    /** Whether the compute stream comes to its end within a time. */
+    boolean endsWithin(Duration time) {
+        long end = System.nanoTime() + time.toNanos();
+        int state = cuStreamQuery(compute);
+        while (state == CUDA_ERROR_NOT_READY && System.nanoTime() < end) {
+            LockSupport.parkNanos(POLL_NANOS);
+            state = cuStreamQuery(compute);
+        }
+        return state != CUDA_ERROR_NOT_READY;
     }
 
     @Override

@@ -14,6 +14,8 @@ import java.util.EnumSet;
 import java.util.HexFormat;
 import java.util.Set;
 import java.util.function.Supplier;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Compiled kernels on disk, by the hash of all that decides them. Their code runs on the GPU with this user's rights, so a folder
@@ -24,6 +26,7 @@ public final class KernelCache {
     /** The folder; brazier/kernels in the user's cache folder unless set. */
     public static final String PROPERTY = "brazier.cuda.cache";
 
+    private static final Logger LOG = LoggerFactory.getLogger(KernelCache.class);
     private static final Set<PosixFilePermission> OWNER_ONLY = PosixFilePermissions.fromString("rwx------");
     private static final Set<PosixFilePermission> OTHERS_WRITE =
             EnumSet.of(PosixFilePermission.GROUP_WRITE, PosixFilePermission.OTHERS_WRITE);
@@ -79,20 +82,34 @@ public final class KernelCache {
         }
     }
 
-    /** The code under a key; made, and kept for the next process, if it is not there. */
+    /** The code under a key; made, and kept for the next process, if it is not there. A disk that takes no more costs time alone. */
     byte[] get(String key, Supplier<byte[]> maker) {
         Path file = folder.resolve(key + ".cubin");
         try {
             if (Files.isRegularFile(file)) {
                 return Files.readAllBytes(file);
             }
-            byte[] code = maker.get();
-            Path written = Files.createTempFile(folder, key, ".part");
-            Files.write(written, code);
-            Files.move(written, file, StandardCopyOption.ATOMIC_MOVE);
-            return code;
         } catch (IOException e) {
-            throw new UncheckedIOException("the kernel cache " + folder, e);
+            LOG.warn("Compiling {} again, which cannot be read: {}", file, e.toString());
+        }
+        byte[] code = maker.get();
+        Path part = folder.resolve(key + "." + ProcessHandle.current().pid() + "."
+                + Thread.currentThread().getId());
+        try {
+            Files.write(part, code);
+            Files.move(part, file, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            LOG.warn("Kernels are not kept for the next process: {}", e.toString());
+            delete(part);
+        }
+        return code;
+    }
+
+    private static void delete(Path part) {
+        try {
+            Files.deleteIfExists(part);
+        } catch (IOException e) {
+            LOG.warn("{} stays: {}", part, e.toString());
         }
     }
 }

@@ -39,6 +39,7 @@ final class NcclGroups implements AutoCloseable {
     private final Map<Link, Nccl> links = new HashMap<>();
     private final List<Nccl> all = new ArrayList<>();
     private final Thread watch = new Thread(this::watch, "brazier-nccl-watch");
+    private boolean connected;
     private volatile boolean closing;
     private volatile String failure;
 
@@ -70,6 +71,7 @@ final class NcclGroups implements AutoCloseable {
             neighbours.add(new Link((stage + 1) % stages, stage));
         }
         neighbours.forEach(link -> connect(ranks, plan, link));
+        connected = true;
         watch.start();
     }
 
@@ -114,12 +116,17 @@ final class NcclGroups implements AutoCloseable {
         return links.get(new Link(fromStage, toStage));
     }
 
-    /** @throws CudaException when a peer was lost or an exchange failed */
+    /**
+     * What the device computed may be trusted: an exchange that failed lets the stream go on with whatever was there.
+     *
+     * @throws CudaException when a peer was lost or an exchange failed
+     */
     void check() {
         String cause = failure;
         if (cause != null) {
             throw new CudaException("an exchange between ranks", 0, cause);
         }
+        all.forEach(Nccl::poll);
     }
 
     private void watch() {
@@ -129,9 +136,7 @@ final class NcclGroups implements AutoCloseable {
                 world.failure().ifPresent(lost -> {
                     throw lost;
                 });
-                for (Nccl communicator : all) {
-                    communicator.poll();
-                }
+                all.forEach(Nccl::poll);
                 TimeUnit.MILLISECONDS.sleep(WATCH_MILLIS);
             }
         } catch (RuntimeException e) {
@@ -143,7 +148,11 @@ final class NcclGroups implements AutoCloseable {
         }
     }
 
-    private void abort(String cause) {
+    /** Ends what is in flight, here and on the peers. */
+    synchronized void abort(String cause) {
+        if (failure != null) {
+            return;
+        }
         failure = cause;
         LOG.error("Ending all exchanges of rank {}: {}", world.rank(), cause);
         Thread abort = new Thread(() -> all.forEach(Nccl::abort), "brazier-nccl-abort");
@@ -169,7 +178,9 @@ final class NcclGroups implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
-        if (failure == null) {
+        if (!connected) {
+            all.forEach(Nccl::abort);
+        } else if (failure == null) {
             for (int x = all.size() - 1; x >= 0; x--) {
                 all.get(x).close();
             }

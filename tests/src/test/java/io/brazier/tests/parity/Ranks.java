@@ -136,8 +136,20 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
         } catch (InterruptedException | ExecutionException | TimeoutException e) {
             throw new AssertionError(layout.toString(), failures.isEmpty() ? e : failures.get(0));
         } finally {
-            threads.shutdownNow();
             communicators.forEach(c -> c.abort("test over"));
+            end(threads);
+        }
+    }
+
+    /** Ranks give back what they hold before the next test looks. */
+    private static void end(ExecutorService threads) {
+        threads.shutdownNow();
+        try {
+            if (!threads.awaitTermination(60, TimeUnit.SECONDS)) {
+                throw new AssertionError("ranks do not end");
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 
