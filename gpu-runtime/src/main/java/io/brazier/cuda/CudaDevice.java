@@ -9,6 +9,7 @@ import static org.bytedeco.cuda.global.cudart.cuDeviceGet;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetAttribute;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetCount;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetName;
+import static org.bytedeco.cuda.global.cudart.cuDeviceGetPCIBusId;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetUuid;
 import static org.bytedeco.cuda.global.cudart.cuDevicePrimaryCtxRelease;
 import static org.bytedeco.cuda.global.cudart.cuDevicePrimaryCtxRetain;
@@ -17,6 +18,9 @@ import static org.bytedeco.cuda.global.cudart.cuDriverGetVersion;
 import static org.bytedeco.cuda.global.cudart.cuInit;
 
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
 import java.util.UUID;
 import org.bytedeco.cuda.cudart.CUctx_st;
 import org.bytedeco.cuda.cudart.CUuuid;
@@ -55,9 +59,7 @@ public final class CudaDevice implements AutoCloseable {
         if (ordinal < 0 || ordinal >= count) {
             throw new IllegalArgumentException("GPU " + ordinal + " of " + count + " GPUs that this process may use");
         }
-        int[] handle = new int[1];
-        check("cuDeviceGet", cuDeviceGet(handle, ordinal));
-        CudaDevice device = new CudaDevice(ordinal, handle[0]);
+        CudaDevice device = at(ordinal);
         if (device.computeCapability() < LEAST_CAPABILITY) {
             throw new IllegalArgumentException(device + " has compute capability " + device.computeCapability() / 10.0
                     + ", at least " + LEAST_CAPABILITY / 10.0 + " is needed");
@@ -67,6 +69,37 @@ public final class CudaDevice implements AutoCloseable {
         return device;
     }
 
+    /**
+     * @param address as Spark's resources name it: an index in nvidia-smi's order, by PCI bus, or a UUID, {@code GPU-…}
+     * @throws IllegalArgumentException when this process sees no such GPU, or it is too old
+     */
+    public static CudaDevice open(String address) {
+        List<CudaDevice> visible = visible();
+        return visible.stream()
+                .filter(device -> address.equals("" + visible.indexOf(device)) || address.equals(device.uuid()))
+                .findFirst()
+                .map(device -> open(device.ordinal))
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "GPU " + address + " is none of those that this process sees: " + visible));
+    }
+
+    /** Without their contexts, by PCI bus: CUDA itself counts the fastest first. */
+    private static List<CudaDevice> visible() {
+        List<CudaDevice> devices = new ArrayList<>();
+        int count = count();
+        for (int ordinal = 0; ordinal < count; ordinal++) {
+            devices.add(at(ordinal));
+        }
+        devices.sort(Comparator.comparing(CudaDevice::pciBusId));
+        return devices;
+    }
+
+    private static CudaDevice at(int ordinal) {
+        int[] handle = new int[1];
+        check("cuDeviceGet", cuDeviceGet(handle, ordinal));
+        return new CudaDevice(ordinal, handle[0]);
+    }
+
     public int ordinal() {
         return ordinal;
     }
@@ -74,11 +107,22 @@ public final class CudaDevice implements AutoCloseable {
     public String name() {
         byte[] name = new byte[256];
         check("cuDeviceGetName", cuDeviceGetName(name, name.length, handle));
+        return text(name);
+    }
+
+    /** Domain, bus, device and function, such as {@code 0000:1a:00.0}. */
+    private String pciBusId() {
+        byte[] id = new byte[32];
+        check("cuDeviceGetPCIBusId", cuDeviceGetPCIBusId(id, id.length, handle));
+        return text(id);
+    }
+
+    private static String text(byte[] terminated) {
         int end = 0;
-        while (name[end] != 0) {
+        while (terminated[end] != 0) {
             end++;
         }
-        return new String(name, 0, end, StandardCharsets.UTF_8);
+        return new String(terminated, 0, end, StandardCharsets.UTF_8);
     }
 
     /** As nvidia-smi prints it. */

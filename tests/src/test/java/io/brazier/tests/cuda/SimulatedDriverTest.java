@@ -27,9 +27,11 @@ import static org.bytedeco.cuda.global.cudart.cuStreamSynchronize;
 import static org.bytedeco.cuda.global.cudart.cuStreamWaitEvent;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.cuda.CudaDevice;
+import java.util.List;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUgraphExec_st;
 import org.bytedeco.cuda.cudart.CUgraph_st;
@@ -65,6 +67,22 @@ class SimulatedDriverTest {
     void nothingIsLeft() {
         Cudasim.clearFaults();
         assertArrayEquals(new String[0], Cudasim.takeViolations());
+    }
+
+    @Test
+    void aDeviceIsOpenedByItsIndexOrItsUuid() {
+        String uuid = device.uuid();
+        assertTrue(uuid.startsWith("GPU-"), uuid);
+        for (String address : List.of("" + SHARED, uuid)) {
+            try (CudaDevice found = CudaDevice.open(address)) {
+                assertEquals(SHARED, found.ordinal());
+            }
+        }
+        for (String address : List.of("99", "-1", "", "GPU-00000000")) {
+            IllegalArgumentException refused =
+                    assertThrows(IllegalArgumentException.class, () -> CudaDevice.open(address));
+            assertTrue(refused.getMessage().contains(uuid), refused.getMessage());
+        }
     }
 
     @Test
