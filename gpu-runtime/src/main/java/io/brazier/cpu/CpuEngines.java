@@ -5,6 +5,7 @@ import io.brazier.exec.InferenceEngine;
 import io.brazier.exec.LoadedPlan;
 import io.brazier.exec.LoadedPlan.Fill;
 import io.brazier.exec.PlannedInferenceEngine;
+import io.brazier.exec.PlannedInferenceEngine.Gather;
 import io.brazier.exec.PlannedTrainingEngine;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingSpec;
@@ -13,9 +14,6 @@ import io.brazier.nn.WeightSource;
 import io.brazier.plan.InferencePlan;
 import io.brazier.plan.TrainingPlan;
 import io.brazier.tensor.Mesh;
-import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
-import java.util.Arrays;
 
 /** Makes engines on this machine's processor. */
 public final class CpuEngines {
@@ -31,10 +29,7 @@ public final class CpuEngines {
      */
     public static TrainingEngine training(
             TrainingSpec spec, Communicator communicator, int numThreads, WeightSource initial, Fill fill) {
-        if (communicator.size() != spec.layout().mesh().worldSize()) {
-            throw new IllegalArgumentException(spec.layout().mesh() + " = "
-                    + spec.layout().mesh().worldSize() + " ranks, but there are " + communicator.size());
-        }
+        spec.layout().mesh().requireRanks(communicator.size());
         MeshCommunicators communicators = new MeshCommunicators(communicator);
         CpuBackend backend = new CpuBackend(numThreads, communicators::of);
         TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);
@@ -52,7 +47,7 @@ public final class CpuEngines {
         CpuBackend backend = new CpuBackend(numThreads);
         InferencePlan plan = InferencePlan.make(model.model(), maxBatch, maxTokens, backend::workspaceBytes);
         LoadedPlan loaded = new LoadedPlan(plan.plan(), backend, Fill.ZERO);
-        return new PlannedInferenceEngine(plan, loaded, model.vocabularySize(), weights, (parts, counts) -> {});
+        return new PlannedInferenceEngine(plan, loaded, model.vocabularySize(), weights, Gather.ALONE);
     }
 
     /**
@@ -69,38 +64,13 @@ public final class CpuEngines {
             int numThreads,
             int maxBatch,
             int maxTokens) {
-        if (communicator.size() != mesh.worldSize()) {
-            throw new IllegalArgumentException(
-                    mesh + " = " + mesh.worldSize() + " ranks, but there are " + communicator.size());
-        }
+        mesh.requireRanks(communicator.size());
         MeshCommunicators communicators = new MeshCommunicators(communicator);
         CpuBackend backend = new CpuBackend(numThreads, communicators::of);
         InferencePlan plan = InferencePlan.make(
                 model.model(), mesh, communicator.rank(), maxBatch, maxTokens, backend::workspaceBytes);
         communicators.connect(plan.plan());
         LoadedPlan loaded = new LoadedPlan(plan.plan(), backend, Fill.ZERO);
-        return new PlannedInferenceEngine(
-                plan, loaded, model.vocabularySize(), weights, (parts, counts) -> gather(communicator, parts, counts));
-    }
-
-    private static void gather(Communicator communicator, float[] parts, long[] counts) {
-        int bytes = Math.multiplyExact(parts.length, Float.BYTES);
-        long address = CpuNative.allocate(bytes);
-        try {
-            FloatBuffer memory = CpuNative.wrap(address, bytes)
-                    .order(ByteOrder.nativeOrder())
-                    .asFloatBuffer();
-            memory.put(0, parts);
-            communicator
-                    .allGather(
-                            address,
-                            Arrays.stream(counts)
-                                    .map(count -> count * Float.BYTES)
-                                    .toArray())
-                    .await();
-            memory.get(0, parts);
-        } finally {
-            CpuNative.free(address, bytes);
-        }
+        return new PlannedInferenceEngine(plan, loaded, model.vocabularySize(), weights, communicator::allGatherBytes);
     }
 }

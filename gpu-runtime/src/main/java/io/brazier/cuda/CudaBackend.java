@@ -22,6 +22,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -63,6 +64,7 @@ public final class CudaBackend implements Backend {
     private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
     private final Map<Class<?>, ToLongFunction<Instruction>> workspaces = new HashMap<>();
     private final Map<List<Double>, Long> tables = new HashMap<>();
+    private final Set<Long> allocated = new HashSet<>();
 
     /**
      * A back end for programs without collectives.
@@ -147,6 +149,7 @@ public final class CudaBackend implements Backend {
     public long allocate(long bytes) {
         long[] address = new long[1];
         check("cuMemAlloc of " + bytes + " bytes", cuMemAlloc(address, bytes));
+        allocated.add(address[0]);
         check("cuMemsetD8Async", cuMemsetD8Async(address[0], (byte) 0, bytes, streams.compute()));
         return address[0];
     }
@@ -154,6 +157,7 @@ public final class CudaBackend implements Backend {
     @Override
     public void free(long address, long bytes) {
         settle();
+        allocated.remove(address);
         check("cuMemFree", cuMemFree(address));
     }
 
@@ -257,7 +261,7 @@ public final class CudaBackend implements Backend {
         if (finite != null) {
             finite.close();
         }
-        tables.values().forEach(address -> check("cuMemFree", cuMemFree(address)));
+        allocated.forEach(address -> check("cuMemFree", cuMemFree(address)));
         staging.close();
         streams.close();
         kernels.close();

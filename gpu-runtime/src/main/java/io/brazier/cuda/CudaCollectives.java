@@ -48,6 +48,7 @@ final class CudaCollectives {
     private final NcclGroups groups;
     private final RankPlan plan;
     private final Map<Long, CUevent_st> inFlight = new HashMap<>();
+    private final Map<RankPlan.Transfer, Begun> transfers = new HashMap<>();
     private final Map<Class<?>, Rule<?>> rules = new HashMap<>();
 
     private interface Rule<T extends Collective> {
@@ -125,21 +126,25 @@ final class CudaCollectives {
 
     /** Begins a transfer along the pipeline; what is returned makes the compute stream wait for it. */
     Runnable start(RankPlan.Transfer transfer, long address) {
+        Begun begun = transfers.computeIfAbsent(transfer, key -> lower(key, address));
+        begun.run();
+        return begun::await;
+    }
+
+    private Begun lower(RankPlan.Transfer transfer, long address) {
         int stage = plan.mesh().coordinate(plan.rank(), Axis.PP);
         boolean sends = transfer.direction() == Direction.SEND;
         Nccl link = sends ? groups.link(stage, transfer.peer()) : groups.link(transfer.peer(), stage);
         CUstream_st stream = backend.streams().exchange((sends ? "to stage " : "from stage ") + transfer.peer());
         Pointer at = DevicePointer.at(address);
         long bytes = transfer.slice().bytes();
-        Begun begun = new Begun(
+        return new Begun(
                 stream,
                 () -> link.call(
                         transfer.toString(),
                         sends
                                 ? ncclSend(at, bytes, ncclChar, 1, link.handle(), stream)
                                 : ncclRecv(at, bytes, ncclChar, 0, link.handle(), stream)));
-        begun.run();
-        return begun::await;
     }
 
     /** Bytes of packed shards. */

@@ -1,13 +1,21 @@
 package io.brazier.cuda;
 
 import io.brazier.collective.Communicator;
+import io.brazier.exec.InferenceEngine;
 import io.brazier.exec.LoadedPlan;
 import io.brazier.exec.LoadedPlan.Fill;
+import io.brazier.exec.PlannedInferenceEngine;
+import io.brazier.exec.PlannedInferenceEngine.Gather;
 import io.brazier.exec.PlannedTrainingEngine;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingSpec;
+import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
+import io.brazier.plan.InferencePlan;
+import io.brazier.plan.RankPlan;
 import io.brazier.plan.TrainingPlan;
+import io.brazier.tensor.Mesh;
+import java.util.function.Function;
 
 /** Makes engines on GPUs. */
 public final class CudaEngines {
@@ -28,17 +36,71 @@ public final class CudaEngines {
             CudaBackend.Mode mode,
             WeightSource initial,
             Fill fill) {
-        if (communicator.size() != spec.layout().mesh().worldSize()) {
-            throw new IllegalArgumentException(spec.layout().mesh() + " = "
-                    + spec.layout().mesh().worldSize() + " ranks, but there are " + communicator.size());
-        }
-        CudaBackend backend = new CudaBackend(device, mode);
-        try {
+        spec.layout().mesh().requireRanks(communicator.size());
+        return closedOnFailure(new CudaBackend(device, mode), backend -> {
             TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);
-            NcclGroups groups = new NcclGroups(communicator, device);
-            backend.exchangeOver(groups, plan.plan());
-            groups.connect(plan.plan());
+            connect(backend, plan.plan(), communicator, device);
             return new PlannedTrainingEngine(plan, new LoadedPlan(plan.plan(), backend, fill), spec, initial);
+        });
+    }
+
+    /**
+     * A model for scoring and generation on one GPU.
+     *
+     * @param device stays the caller's
+     * @param maxTokens longest sequence, at most the model's positions
+     */
+    public static InferenceEngine inference(
+            ModelConfig model,
+            WeightSource weights,
+            CudaDevice device,
+            CudaBackend.Mode mode,
+            int maxBatch,
+            int maxTokens) {
+        return closedOnFailure(new CudaBackend(device, mode), backend -> {
+            InferencePlan plan = InferencePlan.make(model.model(), maxBatch, maxTokens, backend::workspaceBytes);
+            LoadedPlan loaded = new LoadedPlan(plan.plan(), backend, Fill.ZERO);
+            return new PlannedInferenceEngine(plan, loaded, model.vocabularySize(), weights, Gather.ALONE);
+        });
+    }
+
+    /**
+     * A rank of a model that is split over tp and pp. Collective, and so are its engine's methods.
+     *
+     * @param communicator of all ranks of the mesh, between their processes; it connects NCCL's, carries logits, and its rank is this
+     *     engine's
+     * @param device of this rank alone; stays the caller's
+     * @throws IllegalArgumentException naming every reason why the mesh does not fit
+     */
+    public static InferenceEngine inference(
+            ModelConfig model,
+            WeightSource weights,
+            Communicator communicator,
+            Mesh mesh,
+            CudaDevice device,
+            CudaBackend.Mode mode,
+            int maxBatch,
+            int maxTokens) {
+        mesh.requireRanks(communicator.size());
+        return closedOnFailure(new CudaBackend(device, mode), backend -> {
+            InferencePlan plan = InferencePlan.make(
+                    model.model(), mesh, communicator.rank(), maxBatch, maxTokens, backend::workspaceBytes);
+            connect(backend, plan.plan(), communicator, device);
+            LoadedPlan loaded = new LoadedPlan(plan.plan(), backend, Fill.ZERO);
+            return new PlannedInferenceEngine(
+                    plan, loaded, model.vocabularySize(), weights, communicator::allGatherBytes);
+        });
+    }
+
+    private static void connect(CudaBackend backend, RankPlan plan, Communicator communicator, CudaDevice device) {
+        NcclGroups groups = new NcclGroups(communicator, device);
+        backend.exchangeOver(groups, plan);
+        groups.connect(plan);
+    }
+
+    private static <T> T closedOnFailure(CudaBackend backend, Function<CudaBackend, T> make) {
+        try {
+            return make.apply(backend);
         } catch (RuntimeException | Error e) {
             closeAfter(e, backend);
             throw e;

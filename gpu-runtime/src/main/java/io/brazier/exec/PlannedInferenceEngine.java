@@ -5,6 +5,7 @@ import io.brazier.plan.InferencePlan;
 import io.brazier.plan.Slice;
 import io.brazier.tensor.Range;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
@@ -15,8 +16,11 @@ public final class PlannedInferenceEngine implements InferenceEngine {
 
     /** Gives what some ranks hold to all. */
     public interface Gather {
-        /** parts holds countByRank[r] numbers of each rank, back to back; on return those of other ranks are there too. */
-        void gather(float[] parts, long[] countByRank);
+        /** Of a device that holds the whole model. */
+        Gather ALONE = mine -> new byte[][] {mine};
+
+        /** The parts of all ranks, by rank. */
+        byte[][] gather(byte[] mine);
     }
 
     private final InferencePlan inference;
@@ -85,11 +89,11 @@ public final class PlannedInferenceEngine implements InferenceEngine {
                     InferencePlan.CHUNK,
                     (r, t) -> r < rows.length && from + t + 1 < rows[r].length ? rows[r][from + t + 1] : -1);
             run(InferencePlan.score(batch));
-            float[] scores = gather("logLikelihood", rows.length, scoresByRank());
+            FloatBuffer scores = scores(rows.length);
             for (int r = 0; r < rows.length; r++) {
                 int count = Math.min(InferencePlan.CHUNK, result[r].length - start);
                 if (count > 0) {
-                    System.arraycopy(scores, r * InferencePlan.CHUNK, result[r], start, count);
+                    scores.get(r * InferencePlan.CHUNK, result[r], start, count);
                 }
             }
         }
@@ -194,38 +198,38 @@ public final class PlannedInferenceEngine implements InferenceEngine {
 
     /** Logits [rows][V] of the columns that the last stage's ranks hold. */
     private float[][] logits(int rows) {
-        long[] widths = inference.logits().stream().mapToLong(Range::total).toArray();
-        float[] parts = gather("logits", rows, widths);
+        List<List<Range>> columnsByRank = inference.logits();
+        long mine = rows * Range.total(columnsByRank.get(inference.plan().rank()));
+        FloatBuffer[] parts = gather("logits", mine);
         float[][] logits = new float[rows][vocabularySize];
-        int at = 0;
-        for (List<Range> columns : inference.logits()) {
+        for (int rank = 0; rank < parts.length; rank++) {
             for (int r = 0; r < rows; r++) {
-                for (Range range : columns) {
-                    System.arraycopy(parts, at, logits[r], (int) range.start(), (int) range.length());
-                    at += (int) range.length();
+                for (Range range : columnsByRank.get(rank)) {
+                    parts[rank].get(logits[r], (int) range.start(), (int) range.length());
                 }
             }
         }
         return logits;
     }
 
-    /** A chunk's scores come from the first rank of the last stage; its peers hold the same. */
-    private long[] scoresByRank() {
-        long[] widths = new long[inference.logits().size()];
-        widths[widths.length - inference.plan().mesh().tp()] = InferencePlan.CHUNK;
-        return widths;
+    /** A chunk's scores [rows][CHUNK] come from the first rank of the last stage; its peers hold the same. */
+    private FloatBuffer scores(int rows) {
+        int rank = inference.logits().size() - inference.plan().mesh().tp();
+        boolean mine = rank == inference.plan().rank();
+        return gather("logLikelihood", mine ? rows * InferencePlan.CHUNK : 0)[rank];
     }
 
-    private float[] gather(String name, int rows, long[] widthByRank) {
-        int rank = inference.plan().rank();
-        long[] counts = Arrays.stream(widthByRank).map(width -> rows * width).toArray();
-        float[] parts = new float[Math.toIntExact(Arrays.stream(counts).sum())];
-        int first = (int) Arrays.stream(counts).limit(rank).sum();
-        if (counts[rank] > 0) {
-            readFloats(name, parts, first, (int) counts[rank]);
+    /** What each rank read from a place of its device; count numbers here. */
+    private FloatBuffer[] gather(String name, long count) {
+        byte[] mine = new byte[Math.toIntExact(count * Float.BYTES)];
+        for (int done = 0; done < mine.length; done += LoadedPlan.maxTransferBytes()) {
+            int part = Math.min(LoadedPlan.maxTransferBytes(), mine.length - done);
+            loaded.read(inference.inputs().get(name), done, part).get(mine, done, part);
         }
-        gather.gather(parts, counts);
-        return parts;
+        return Arrays.stream(gather.gather(mine))
+                .map(part ->
+                        ByteBuffer.wrap(part).order(ByteOrder.nativeOrder()).asFloatBuffer())
+                .toArray(FloatBuffer[]::new);
     }
 
     private void writeInts(String input, int batch, int width, IntBinaryOperator value) {
@@ -236,16 +240,6 @@ public final class PlannedInferenceEngine implements InferenceEngine {
                 }
             }
         });
-    }
-
-    private void readFloats(String input, float[] target, int at, int count) {
-        Slice slice = inference.inputs().get(input);
-        int perTransfer = LoadedPlan.maxTransferBytes() / Float.BYTES;
-        for (int done = 0; done < count; done += perTransfer) {
-            int part = Math.min(perTransfer, count - done);
-            ByteBuffer bytes = loaded.read(slice, (long) done * Float.BYTES, part * Float.BYTES);
-            bytes.asFloatBuffer().get(target, at + done, part);
-        }
     }
 
     @Override

@@ -26,6 +26,13 @@ public record Mesh(int dp, int pp, int cp, int ep, int tp) implements java.io.Se
         return new Mesh(dp, 1, 1, 1, 1);
     }
 
+    /** @throws IllegalArgumentException unless there are as many ranks as this mesh has */
+    public void requireRanks(int found) {
+        if (found != worldSize()) {
+            throw new IllegalArgumentException(this + " = " + worldSize() + " ranks, but there are " + found);
+        }
+    }
+
     public int size(Axis axis) {
         return switch (axis) {
             case DP -> dp;
