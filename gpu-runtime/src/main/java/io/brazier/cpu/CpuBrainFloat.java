@@ -1,6 +1,7 @@
 package io.brazier.cpu;
 
 import io.brazier.exec.Backend.Addresses;
+import io.brazier.host.NativeLibrary;
 import io.brazier.program.Cast;
 import io.brazier.program.Collective;
 import io.brazier.program.Instruction;

@@ -4,6 +4,7 @@ import io.brazier.collective.Communicator;
 import io.brazier.collective.CommunicatorServer;
 import io.brazier.collective.LocalCommunicators;
 import io.brazier.collective.Transport;
+import io.brazier.host.NativeLibrary;
 import java.net.InetAddress;
 import java.nio.file.Path;
 import java.time.Duration;

@@ -1,5 +1,6 @@
 package io.brazier.cpu;
 
+import io.brazier.host.NativeLibrary;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 

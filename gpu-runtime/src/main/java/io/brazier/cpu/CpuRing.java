@@ -1,5 +1,6 @@
 package io.brazier.cpu;
 
+import io.brazier.host.NativeLibrary;
 import io.brazier.program.Attention;
 import io.brazier.program.Attention.Heads;
 import io.brazier.program.Instruction;

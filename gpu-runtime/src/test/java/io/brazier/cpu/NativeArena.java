@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.brazier.host.NativeLibrary;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;

@@ -1,7 +1,7 @@
 package io.brazier.spark.cli;
 
 import io.brazier.cpu.CpuNative;
-import io.brazier.cpu.NativeLibrary;
+import io.brazier.host.NativeLibrary;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,7 +26,7 @@ final class MachineCheck {
         findings.add(memory());
         findings.add(hugePages());
         findings.add(sharedMemory());
-        findings.add(gpu());
+        findings.addAll(GpuCheck.run());
         return findings;
     }
 
@@ -130,13 +130,6 @@ final class MachineCheck {
         } catch (IOException e) {
             return Finding.warn("shared memory", directory + " is missing", "mount a tmpfs there");
         }
-    }
-
-    private static Finding gpu() {
-        String text = "none: device=cuda is not part of this version";
-        return Files.exists(Path.of("/dev/nvidia0"))
-                ? Finding.warn("gpu", "one is present, but device=cuda is not part of this version", "the CPU is used")
-                : Finding.ok("gpu", text);
     }
 
     private static String read(String file) {

@@ -1,7 +1,7 @@
 package io.brazier.spark.plugin;
 
 import io.brazier.cpu.CpuNative;
-import io.brazier.cpu.NativeLibrary;
+import io.brazier.host.NativeLibrary;
 
 /** What an executor prepares once per JVM, by the plugin or by the first task. */
 public final class ExecutorRuntime {

@@ -20,6 +20,7 @@ class ArrowsTest {
     /** What each package of the runtime may use; train may use all, so it is not a key. */
     private static final Map<String, Set<String>> ALLOWED = Map.ofEntries(
             Map.entry("tensor", Set.of()),
+            Map.entry("host", Set.of()),
             Map.entry("program", Set.of("tensor")),
             Map.entry("nn", Set.of("tensor", "program", "checkpoint")),
             Map.entry("optim", Set.of("tensor", "program")),

@@ -1,4 +1,4 @@
-package io.brazier.cpu;
+package io.brazier.host;
 
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -23,7 +23,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Loads the native libraries of the CPU back end from the class path, once per JVM.
+ * Loads our native libraries from the class path, once per JVM.
  *
  * <p>Each library is unpacked into a directory that only this user can write, in a subdirectory named by its SHA-256 (which
  * the build wrote down), by an atomic rename: any number of JVMs may race. What is there is hashed before it is loaded.
@@ -74,7 +74,7 @@ public final class NativeLibrary {
      */
     public static void require() {
         availability().reason().ifPresent(reason -> {
-            throw new IllegalStateException("the native library of the CPU back end cannot be loaded: " + reason);
+            throw new IllegalStateException("the native library cannot be loaded: " + reason);
         });
     }
 
