@@ -19,7 +19,29 @@ long setting(const char* name, long otherwise) {
     return text == nullptr ? otherwise : atol(text);
 }
 
-// What CUDA_VISIBLE_DEVICES names, ordinals or beginnings of UUIDs, up to the first that does not exist.
+// The device that an entry of CUDA_VISIBLE_DEVICES names, by index or the beginning of a UUID that no other has; -1 for none. A GPU
+// that is split stands for its first instance.
+int named(const std::string& entry) {
+    int match = -1;
+    auto consider = [&](const std::string& uuid, int ordinal) {
+        if (entry.size() > 4 && uuid.compare(0, entry.size(), entry) == 0) {
+            match = match == -1 ? ordinal : -2;
+        }
+    };
+    int split = std::max(1, instances_per_gpu());
+    for (int gpu = 0; gpu < gpu_count(); gpu++) {
+        if (entry == std::to_string(gpu)) {
+            return gpu * split;
+        }
+        consider(gpu_uuid(gpu), gpu * split);
+    }
+    for (int x = 0; x < device_count() && instances_per_gpu() > 0; x++) {
+        consider(device(x)->uuid(), x);
+    }
+    return match < 0 ? -1 : match;
+}
+
+// What CUDA_VISIBLE_DEVICES names, up to the first that does not exist; of MIG instances the first alone.
 std::vector<int> visible() {
     std::vector<int> found;
     const char* list = getenv("CUDA_VISIBLE_DEVICES");
@@ -29,28 +51,37 @@ std::vector<int> visible() {
     std::string names = list == nullptr ? "" : list;
     for (size_t at = 0; at < names.size();) {
         size_t end = std::min(names.find(',', at), names.size());
-        std::string name = names.substr(at, end - at);
-        int match = -1;
-        for (int x = 0; x < device_count(); x++) {
-            bool uuid = name.size() > 4 && device(x)->uuid().compare(0, name.size(), name) == 0;
-            if (name == std::to_string(x) || uuid) {
-                match = x;
-            }
-        }
+        int match = named(names.substr(at, end - at));
         if (match < 0) {
             break;
         }
         found.push_back(match);
         at = end + 1;
     }
+    if (instances_per_gpu() > 0 && found.size() > 1) {
+        found.resize(1);
+    }
     return found;
 }
 
 }  // namespace
 
-int device_count() {
+int gpu_count() {
     static const int count = static_cast<int>(setting("CUDASIM_DEVICES", 1));
     return count;
+}
+
+int instances_per_gpu() {
+    static const int count = static_cast<int>(setting("CUDASIM_MIG", 0));
+    return count;
+}
+
+int device_count() { return gpu_count() * std::max(1, instances_per_gpu()); }
+
+std::string gpu_uuid(int gpu) {
+    char text[64];
+    snprintf(text, sizeof(text), "GPU-%08x-c0da-51b0-8000-00000000%04x", 0x51a7ed00 + gpu, gpu);
+    return text;
 }
 
 Device* device(int ordinal) {
@@ -58,7 +89,8 @@ Device* device(int ordinal) {
     static std::vector<Device*>* devices = [] {
         auto* made = new std::vector<Device*>;
         for (int x = 0; x < device_count(); x++) {
-            made->push_back(new Device(x, static_cast<size_t>(setting("CUDASIM_MEMORY_MB", 2048)) << 20));
+            size_t memory = static_cast<size_t>(setting("CUDASIM_MEMORY_MB", 2048)) << 20;
+            made->push_back(new Device(x, memory / std::max(1, instances_per_gpu())));
         }
         return made;
     }();
@@ -80,10 +112,20 @@ Device::Device(int ordinal, size_t memory)
     std::thread([this] { run(); }).detach();
 }
 
+int Device::gpu() const { return ordinal_ / std::max(1, instances_per_gpu()); }
+
 std::string Device::uuid() const {
+    if (instances_per_gpu() == 0) {
+        return gpu_uuid(gpu());
+    }
     char text[64];
-    snprintf(text, sizeof(text), "GPU-%08x-c0da-51b0-8000-00000000%04x", 0x51a7ed00 + ordinal_, ordinal_);
+    snprintf(text, sizeof(text), "MIG-%08x-c0da-51b0-8000-00000000%04x", 0x3163ed00 + ordinal_, ordinal_);
     return text;
+}
+
+std::string Device::name() const {
+    std::string whole = "Simulated H100 (brazier cudasim)";
+    return instances_per_gpu() == 0 ? whole : whole + " MIG 1g." + std::to_string(memory_.capacity() >> 20) + "mb";
 }
 
 TaskRef Device::enqueue(Stream& stream, std::shared_ptr<const Work> work) {

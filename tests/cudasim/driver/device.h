@@ -46,7 +46,10 @@ class Device {
     Device(int ordinal, size_t memory);
 
     int ordinal() const { return ordinal_; }
+    // The GPU that it is, or a MIG instance of.
+    int gpu() const;
     std::string uuid() const;
+    std::string name() const;
     // Guards everything below and the streams and events of the device.
     std::mutex& mutex() { return mutex_; }
     Memory& memory() { return memory_; }
@@ -89,8 +92,12 @@ class Device {
     int error_ = 0;
 };
 
+// A device is a GPU, or a MIG instance where GPUs are split: those of GPU 0 first.
 Device* device(int ordinal);
 int device_count();
+int gpu_count();
+int instances_per_gpu();  // 0 where GPUs are whole
+std::string gpu_uuid(int gpu);
 // By position among the devices that the process may see.
 int visible_count();
 Device* visible_device(int position);

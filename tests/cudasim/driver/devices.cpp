@@ -85,7 +85,7 @@ API cuDeviceGet(int* handle, int position) {
 
 API cuDeviceGetName(char* name, int bytes, int handle) {
     OF_DEVICE("cuDeviceGetName")
-    snprintf(name, static_cast<size_t>(bytes), "Simulated H100 (brazier cudasim)");
+    snprintf(name, static_cast<size_t>(bytes), "%s", device->name().c_str());
     return kSuccess;
 }
 
@@ -124,7 +124,7 @@ API cuDeviceTotalMem_v2(size_t* bytes, int handle) {
 
 API cuDeviceGetPCIBusId(char* id, int bytes, int handle) {
     OF_DEVICE("cuDeviceGetPCIBusId")
-    snprintf(id, static_cast<size_t>(bytes), "0000:%02x:00.0", device->ordinal() + 1);
+    snprintf(id, static_cast<size_t>(bytes), "0000:%02x:00.0", device->gpu() + 1);
     return kSuccess;
 }
 

@@ -1,5 +1,7 @@
 // The management library: what discovery and the doctor ask.
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "device.h"
@@ -32,6 +34,54 @@ int copy(char* to, unsigned bytes, const std::string& text) {
 }
 
 constexpr unsigned kLinks = 18;
+constexpr int kSwitch = 2;
+
+// What a handle points to: a GPU, or one of its MIG instances.
+struct Unit {
+    int gpu;
+    int instance;  // -1 for the GPU
+
+    Device* part(int x) const { return device(gpu * std::max(1, instances_per_gpu()) + x); }
+    // The devices that it consists of.
+    std::vector<Device*> parts() const {
+        std::vector<Device*> found;
+        for (int x = 0; x < std::max(1, instances_per_gpu()); x++) {
+            if (instance < 0 || instance == x) {
+                found.push_back(part(x));
+            }
+        }
+        return found;
+    }
+    std::string uuid() const { return instance < 0 ? gpu_uuid(gpu) : part(instance)->uuid(); }
+};
+
+// GPUs first, then the instances in order.
+Unit* unit(int gpu, int instance) {
+    static std::vector<Unit>* units = [] {
+        auto* made = new std::vector<Unit>;
+        for (int x = 0; x < gpu_count(); x++) {
+            made->push_back({x, -1});
+        }
+        for (int x = 0; x < gpu_count() * instances_per_gpu(); x++) {
+            made->push_back({x / instances_per_gpu(), x % instances_per_gpu()});
+        }
+        return made;
+    }();
+    return &(*units)[static_cast<size_t>(instance < 0 ? gpu : gpu_count() + gpu * instances_per_gpu() + instance)];
+}
+
+const Unit& of(void* handle) { return *static_cast<Unit*>(handle); }
+
+int direct_links() {
+    const char* text = getenv("CUDASIM_NVLINKS");
+    return text == nullptr ? -1 : atoi(text);
+}
+
+void describe(int gpu, NvmlPci* pci) {
+    memset(pci, 0, sizeof(*pci));
+    pci->bus = static_cast<unsigned>(gpu) + 1;
+    snprintf(pci->bus_id, sizeof(pci->bus_id), "00000000:%02X:00.0", pci->bus);
+}
 
 }  // namespace
 
@@ -48,44 +98,33 @@ API nvmlSystemGetCudaDriverVersion_v2(int* version) {
 
 // NVML sees all devices, whatever CUDA_VISIBLE_DEVICES says.
 API nvmlDeviceGetCount_v2(unsigned* count) {
-    *count = static_cast<unsigned>(device_count());
+    *count = static_cast<unsigned>(gpu_count());
     return cudasim_fault("nvmlDeviceGetCount");
 }
 
 API nvmlDeviceGetHandleByIndex_v2(unsigned index, void** handle) {
-    if (index >= static_cast<unsigned>(device_count())) {
+    if (index >= static_cast<unsigned>(gpu_count())) {
         return kInvalidArgument;
     }
-    *handle = device(static_cast<int>(index));
+    *handle = unit(static_cast<int>(index), -1);
     return kSuccess;
 }
 
-API nvmlDeviceGetHandleByUUID(const char* uuid, void** handle) {
-    for (int x = 0; x < device_count(); x++) {
-        if (device(x)->uuid() == uuid) {
-            *handle = device(x);
-            return kSuccess;
-        }
-    }
-    return kNotFound;
-}
+API nvmlDeviceGetUUID(void* handle, char* uuid, unsigned bytes) { return copy(uuid, bytes, of(handle).uuid()); }
 
-API nvmlDeviceGetUUID(void* handle, char* uuid, unsigned bytes) {
-    return copy(uuid, bytes, static_cast<Device*>(handle)->uuid());
-}
-
-API nvmlDeviceGetName(void*, char* name, unsigned bytes) { return copy(name, bytes, "Simulated H100 (brazier cudasim)"); }
-
-API nvmlDeviceGetIndex(void* handle, unsigned* index) {
-    *index = static_cast<unsigned>(static_cast<Device*>(handle)->ordinal());
-    return kSuccess;
+API nvmlDeviceGetName(void* handle, char* name, unsigned bytes) {
+    const Unit& unit = of(handle);
+    std::string text = unit.part(0)->name();
+    return copy(name, bytes, unit.instance < 0 ? text.substr(0, text.find(" MIG ")) : text);
 }
 
 API nvmlDeviceGetMemoryInfo(void* handle, NvmlMemory* memory) {
-    auto* device = static_cast<Device*>(handle);
-    std::lock_guard<std::mutex> lock(device->mutex());
-    memory->total = device->memory().capacity();
-    memory->free = device->memory().free_bytes();
+    *memory = {};
+    for (Device* device : of(handle).parts()) {
+        std::lock_guard<std::mutex> lock(device->mutex());
+        memory->total += device->memory().capacity();
+        memory->free += device->memory().free_bytes();
+    }
     memory->used = memory->total - memory->free;
     return kSuccess;
 }
@@ -97,19 +136,23 @@ API nvmlDeviceGetCudaComputeCapability(void*, int* major, int* minor) {
 }
 
 API nvmlDeviceGetPciInfo_v3(void* handle, NvmlPci* pci) {
-    memset(pci, 0, sizeof(*pci));
-    pci->bus = static_cast<unsigned>(static_cast<Device*>(handle)->ordinal()) + 1;
-    snprintf(pci->bus_id, sizeof(pci->bus_id), "00000000:%02X:00.0", pci->bus);
+    describe(of(handle).gpu, pci);
     return kSuccess;
 }
 
+// All links of all GPUs lead to switches, unless CUDASIM_NVLINKS says how many join GPUs 0 and 1, and 2 and 3, directly.
 API nvmlDeviceGetNvLinkState(void*, unsigned link, int* active) {
-    *active = 1;
+    *active = direct_links() < 0 || static_cast<int>(link) < direct_links();
     return link < kLinks ? kSuccess : kInvalidArgument;
 }
 
-API nvmlDeviceGetNvLinkVersion(void*, unsigned link, unsigned* version) {
-    *version = 4;
+API nvmlDeviceGetNvLinkRemoteDeviceType(void*, unsigned link, int* type) {
+    *type = direct_links() < 0 ? kSwitch : 0;
+    return link < kLinks ? kSuccess : kInvalidArgument;
+}
+
+API nvmlDeviceGetNvLinkRemotePciInfo_v2(void* handle, unsigned link, NvmlPci* pci) {
+    describe(of(handle).gpu ^ 1, pci);
     return link < kLinks ? kSuccess : kInvalidArgument;
 }
 
@@ -119,24 +162,25 @@ API nvmlDeviceGetTopologyCommonAncestor(void*, void*, int* level) {
 }
 
 API nvmlDeviceGetMigMode(void*, unsigned* current, unsigned* pending) {
-    *current = *pending = 0;
+    *current = *pending = instances_per_gpu() > 0;
     return kSuccess;
 }
 
 API nvmlDeviceGetMaxMigDeviceCount(void*, unsigned* count) {
-    *count = 0;
+    *count = 7;
     return kSuccess;
 }
 
-API nvmlDeviceGetMigDeviceHandleByIndex(void*, unsigned, void**) { return kNotFound; }
+API nvmlDeviceGetMigDeviceHandleByIndex(void* handle, unsigned index, void** instance) {
+    if (static_cast<int>(index) >= instances_per_gpu()) {
+        return kNotFound;
+    }
+    *instance = unit(of(handle).gpu, static_cast<int>(index));
+    return kSuccess;
+}
 
 API nvmlDeviceGetPowerManagementLimit(void*, unsigned* milliwatts) {
     *milliwatts = 700'000;
-    return kSuccess;
-}
-
-API nvmlDeviceGetTemperature(void*, int, unsigned* celsius) {
-    *celsius = 40;
     return kSuccess;
 }
 

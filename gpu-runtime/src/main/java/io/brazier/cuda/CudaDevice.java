@@ -9,7 +9,6 @@ import static org.bytedeco.cuda.global.cudart.cuDeviceGet;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetAttribute;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetCount;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetName;
-import static org.bytedeco.cuda.global.cudart.cuDeviceGetPCIBusId;
 import static org.bytedeco.cuda.global.cudart.cuDeviceGetUuid;
 import static org.bytedeco.cuda.global.cudart.cuDevicePrimaryCtxRelease;
 import static org.bytedeco.cuda.global.cudart.cuDevicePrimaryCtxRetain;
@@ -17,11 +16,11 @@ import static org.bytedeco.cuda.global.cudart.cuDeviceTotalMem;
 import static org.bytedeco.cuda.global.cudart.cuDriverGetVersion;
 import static org.bytedeco.cuda.global.cudart.cuInit;
 
+import io.brazier.host.NativeEnvironment;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.UUID;
+import java.util.stream.IntStream;
 import org.bytedeco.cuda.cudart.CUctx_st;
 import org.bytedeco.cuda.cudart.CUuuid;
 import org.bytedeco.javacpp.SizeTPointer;
@@ -29,8 +28,14 @@ import org.bytedeco.javacpp.SizeTPointer;
 /** One GPU with its primary context, which lives until {@link #close}. */
 public final class CudaDevice implements AutoCloseable {
 
-    /** Least compute capability: bf16 on tensor cores and asynchronous copies to shared memory. */
-    private static final int LEAST_CAPABILITY = 80;
+    /** Least compute capability, times ten: bf16 on tensor cores and asynchronous copies to shared memory. */
+    public static final int LEAST_CAPABILITY = 80;
+
+    /** Least CUDA version that the driver serves, as {@link #driverVersion} counts: the libraries are those of CUDA 13. */
+    public static final int LEAST_CUDA = 13_000;
+
+    /** Whether CUDA has read the environment. */
+    private static boolean initialized;
 
     private final int ordinal;
     private final int handle;
@@ -44,7 +49,7 @@ public final class CudaDevice implements AutoCloseable {
     /** Number of GPUs that this process may use. */
     public static int count() {
         CudaLibraries.require();
-        check("cuInit", cuInit(0));
+        initialize();
         int[] count = new int[1];
         check("cuDeviceGetCount", cuDeviceGetCount(count));
         return count[0];
@@ -70,28 +75,34 @@ public final class CudaDevice implements AutoCloseable {
     }
 
     /**
-     * @param address as Spark's resources name it: an index in nvidia-smi's order, by PCI bus, or a UUID, {@code GPU-…}
+     * Opens the GPU of an address, as Spark's resources name them. CUDA shows a process one MIG instance, and which one is settled when
+     * it is first used: an instance that is opened before that is named to CUDA here, one that is opened later may not be seen.
+     *
+     * @param address an index in nvidia-smi's order, by PCI bus, whatever CUDA_VISIBLE_DEVICES says; or a UUID, {@code GPU-…} or
+     *     {@code MIG-…}
      * @throws IllegalArgumentException when this process sees no such GPU, or it is too old
+     * @throws IllegalStateException saying why there is no CUDA, or for an index or a MIG instance no NVML
      */
     public static CudaDevice open(String address) {
-        List<CudaDevice> visible = visible();
-        return visible.stream()
-                .filter(device -> address.equals("" + visible.indexOf(device)) || address.equals(device.uuid()))
-                .findFirst()
-                .map(device -> open(device.ordinal))
-                .orElseThrow(() -> new IllegalArgumentException(
-                        "GPU " + address + " is none of those that this process sees: " + visible));
+        CudaLibraries.require();
+        return open(CudaAddresses.ordinal(address));
     }
 
-    /** Without their contexts, by PCI bus: CUDA itself counts the fastest first. */
-    private static List<CudaDevice> visible() {
-        List<CudaDevice> devices = new ArrayList<>();
-        int count = count();
-        for (int ordinal = 0; ordinal < count; ordinal++) {
-            devices.add(at(ordinal));
+    /** The GPUs that this process sees, without their contexts. */
+    static List<CudaDevice> visible() {
+        return IntStream.range(0, count()).mapToObj(CudaDevice::at).toList();
+    }
+
+    /** Names one MIG instance to CUDA, unless CUDA has been used already. */
+    static synchronized void showOnly(String uuid) {
+        if (!initialized) {
+            NativeEnvironment.set(GpuInventory.VISIBLE, uuid);
         }
-        devices.sort(Comparator.comparing(CudaDevice::pciBusId));
-        return devices;
+    }
+
+    private static synchronized void initialize() {
+        initialized = true;
+        check("cuInit", cuInit(0));
     }
 
     private static CudaDevice at(int ordinal) {
@@ -110,13 +121,6 @@ public final class CudaDevice implements AutoCloseable {
         return text(name);
     }
 
-    /** Domain, bus, device and function, such as {@code 0000:1a:00.0}. */
-    private String pciBusId() {
-        byte[] id = new byte[32];
-        check("cuDeviceGetPCIBusId", cuDeviceGetPCIBusId(id, id.length, handle));
-        return text(id);
-    }
-
     private static String text(byte[] terminated) {
         int end = 0;
         while (terminated[end] != 0) {
@@ -125,7 +129,7 @@ public final class CudaDevice implements AutoCloseable {
         return new String(terminated, 0, end, StandardCharsets.UTF_8);
     }
 
-    /** As nvidia-smi prints it. */
+    /** As nvidia-smi prints it: {@code MIG-…} for an instance, which CUDA tells by its name alone. */
     public String uuid() {
         try (CUuuid uuid = new CUuuid()) {
             check("cuDeviceGetUuid", cuDeviceGetUuid(uuid, handle));
@@ -135,7 +139,7 @@ public final class CudaDevice implements AutoCloseable {
                 high = high << 8 | uuid.bytes(x) & 0xFF;
                 low = low << 8 | uuid.bytes(x + 8) & 0xFF;
             }
-            return "GPU-" + new UUID(high, low);
+            return (name().contains(" MIG ") ? "MIG-" : "GPU-") + new UUID(high, low);
         }
     }
 

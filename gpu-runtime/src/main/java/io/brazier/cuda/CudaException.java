@@ -2,7 +2,7 @@ package io.brazier.cuda;
 
 import java.util.Set;
 
-/** A call of CUDA, NVRTC, cuBLASLt or NCCL that failed. */
+/** A call of CUDA, NVRTC, cuBLASLt, NCCL or NVML that failed. */
 public final class CudaException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

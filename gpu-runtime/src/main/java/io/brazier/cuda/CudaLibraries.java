@@ -5,9 +5,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 
 /**
@@ -19,15 +22,14 @@ public final class CudaLibraries {
     /** Folders to look in first, as a path list; what is missing there comes from the usual places. */
     public static final String PROPERTY = "brazier.cuda.libraries";
 
-    /** In the order of their needs. */
-    static final List<String> SONAMES = List.of(
-            "libcuda.so.1",
-            "libcudart.so.13",
-            "libnvrtc.so.13",
-            "libcublasLt.so.13",
-            "libcublas.so.13",
-            "libnccl.so.2",
-            "libnvidia-ml.so.1");
+    private static final String DRIVER = "libcuda.so.1";
+
+    /** What training needs, in the order of their needs. */
+    public static final List<String> TRAINING = List.of(
+            DRIVER, "libcudart.so.13", "libnvrtc.so.13", "libcublasLt.so.13", "libcublas.so.13", "libnccl.so.2");
+
+    /** What NVML needs: its preset loads that of the driver first. */
+    public static final List<String> MANAGEMENT = List.of(DRIVER, "libcudart.so.13", "libnvidia-ml.so.1");
 
     private static final List<String> USUAL = List.of(
             "/usr/local/nvidia/lib64",
@@ -37,16 +39,31 @@ public final class CudaLibraries {
             "/usr/lib64",
             "/usr/lib/wsl/lib");
 
+    /** By soname why a library does not load, or nothing when it has loaded. */
+    private static final Map<String, Optional<String>> LOADED = new ConcurrentHashMap<>();
+
     private CudaLibraries() {}
 
-    /** Loads the libraries; says in a sentence why CUDA cannot be used, if it cannot. */
+    /** Loads what training needs; says in a sentence why CUDA cannot be used, if it cannot. */
     public static Optional<String> unavailable() {
-        return Loaded.REASON;
+        return unavailable(TRAINING);
     }
 
-    /** Where each library was found, by soname. */
+    /**
+     * Loads some of the libraries, or none if one is missing; says in a sentence why they cannot be used, if they cannot.
+     *
+     * @param sonames in the order of their needs
+     */
+    public static Optional<String> unavailable(List<String> sonames) {
+        return missing(sonames, Found.PATHS, Found.FOLDERS).or(() -> sonames.stream()
+                .map(soname -> LOADED.computeIfAbsent(soname, CudaLibraries::load))
+                .flatMap(Optional::stream)
+                .findFirst());
+    }
+
+    /** Where each library was found, by soname, loaded or not. */
     public static Map<String, Path> found() {
-        return Loaded.PATHS;
+        return Found.PATHS;
     }
 
     /** @throws IllegalStateException saying why CUDA cannot be used */
@@ -56,18 +73,27 @@ public final class CudaLibraries {
         });
     }
 
-    /** Puts the path of each library of the folders into found; says what is missing, if anything is. */
-    static Optional<String> find(List<Path> folders, Map<String, Path> found) {
-        List<String> missing = new ArrayList<>();
-        for (String soname : SONAMES) {
+    /** The path of each library that is in one of the folders, from the first that has it. */
+    static Map<String, Path> find(List<Path> folders) {
+        Set<String> sonames = new LinkedHashSet<>(TRAINING);
+        sonames.addAll(MANAGEMENT);
+        Map<String, Path> found = new LinkedHashMap<>();
+        for (String soname : sonames) {
             folders.stream()
                     .map(folder -> folder.resolve(soname))
                     .filter(Files::isRegularFile)
                     .findFirst()
-                    .ifPresentOrElse(path -> found.put(soname, path), () -> missing.add(soname));
+                    .ifPresent(path -> found.put(soname, path));
         }
-        if (missing.contains(SONAMES.get(0))) {
-            return Optional.of("no NVIDIA driver: " + SONAMES.get(0) + " is in none of " + folders);
+        return found;
+    }
+
+    /** Says what is missing of some libraries, if anything is. */
+    static Optional<String> missing(List<String> sonames, Map<String, Path> found, List<Path> folders) {
+        List<String> missing = new ArrayList<>(sonames);
+        missing.removeAll(found.keySet());
+        if (missing.contains(DRIVER)) {
+            return Optional.of("no NVIDIA driver: " + DRIVER + " is in none of " + folders);
         }
         return missing.isEmpty()
                 ? Optional.empty()
@@ -75,27 +101,27 @@ public final class CudaLibraries {
                         + "; install CUDA 13 and NCCL 2, or name their folders in -D" + PROPERTY);
     }
 
-    private static List<Path> folders() {
-        Stream<String> named = Stream.of(
-                        System.getProperty(PROPERTY, ""), System.getenv().getOrDefault("LD_LIBRARY_PATH", ""))
-                .flatMap(list -> Stream.of(list.split(File.pathSeparator)))
-                .filter(folder -> !folder.isBlank());
-        return Stream.concat(named, USUAL.stream()).map(Path::of).toList();
+    private static Optional<String> load(String soname) {
+        Path path = Found.PATHS.get(soname);
+        try {
+            System.load(path.toAbsolutePath().toString());
+            return Optional.empty();
+        } catch (UnsatisfiedLinkError e) {
+            return Optional.of(path + " does not load: " + e.getMessage());
+        }
     }
 
-    private static final class Loaded {
-        static final Map<String, Path> PATHS = new LinkedHashMap<>();
-        static final Optional<String> REASON = find(folders(), PATHS).or(Loaded::load);
+    /** Looked for when first needed: a test names its folder before that. */
+    private static final class Found {
+        static final List<Path> FOLDERS = folders();
+        static final Map<String, Path> PATHS = find(FOLDERS);
 
-        private static Optional<String> load() {
-            for (Path path : PATHS.values()) {
-                try {
-                    System.load(path.toAbsolutePath().toString());
-                } catch (UnsatisfiedLinkError e) {
-                    return Optional.of(path + " does not load: " + e.getMessage());
-                }
-            }
-            return Optional.empty();
+        private static List<Path> folders() {
+            Stream<String> named = Stream.of(
+                            System.getProperty(PROPERTY, ""), System.getenv().getOrDefault("LD_LIBRARY_PATH", ""))
+                    .flatMap(list -> Stream.of(list.split(File.pathSeparator)))
+                    .filter(folder -> !folder.isBlank());
+            return Stream.concat(named, USUAL.stream()).map(Path::of).toList();
         }
     }
 }

@@ -1,5 +1,7 @@
 package io.brazier.cuda;
 
+import static io.brazier.cuda.CudaLibraries.MANAGEMENT;
+import static io.brazier.cuda.CudaLibraries.TRAINING;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -7,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -20,21 +21,23 @@ class CudaLibrariesTest {
     @TempDir
     Path second;
 
-    private final Map<String, Path> found = new LinkedHashMap<>();
+    private Map<String, Path> found() {
+        return CudaLibraries.find(List.of(first, second));
+    }
 
-    private String reason() {
-        return CudaLibraries.find(List.of(first, second), found).orElse("");
+    private String reason(List<String> sonames) {
+        return CudaLibraries.missing(sonames, found(), List.of(first, second)).orElse("");
     }
 
     @Test
     void aMachineWithoutADriver() {
-        assertEquals("no NVIDIA driver: libcuda.so.1 is in none of [" + first + ", " + second + "]", reason());
+        assertEquals("no NVIDIA driver: libcuda.so.1 is in none of [" + first + ", " + second + "]", reason(TRAINING));
     }
 
     @Test
     void aMachineWithADriverAlone() throws IOException {
         Files.createFile(second.resolve("libcuda.so.1"));
-        String reason = reason();
+        String reason = reason(TRAINING);
         assertTrue(reason.startsWith("an NVIDIA driver, but not libcudart.so.13, libnvrtc.so.13, "), reason);
         assertTrue(reason.contains("libnccl.so.2") && reason.contains(CudaLibraries.PROPERTY), reason);
         assertFalse(reason.contains("libcuda.so.1"), reason);
@@ -42,12 +45,25 @@ class CudaLibrariesTest {
 
     @Test
     void theFirstFolderThatHasALibraryGivesIt() throws IOException {
-        for (String soname : CudaLibraries.SONAMES) {
+        for (String soname : TRAINING) {
             Files.createFile(second.resolve(soname));
         }
         Files.createFile(first.resolve("libnccl.so.2"));
-        assertEquals("", reason());
-        assertEquals(first.resolve("libnccl.so.2"), found.get("libnccl.so.2"));
-        assertEquals(second.resolve("libcuda.so.1"), found.get("libcuda.so.1"));
+        assertEquals("", reason(TRAINING));
+        assertEquals(first.resolve("libnccl.so.2"), found().get("libnccl.so.2"));
+        assertEquals(second.resolve("libcuda.so.1"), found().get("libcuda.so.1"));
+    }
+
+    @Test
+    void whatTellsOfGpusNeedsNoneOfTheLibrariesThatCompute() throws IOException {
+        for (String soname : List.of("libcuda.so.1", "libnvidia-ml.so.1")) {
+            Files.createFile(first.resolve(soname));
+        }
+        assertTrue(
+                reason(MANAGEMENT).startsWith("an NVIDIA driver, but not libcudart.so.13 in any of "),
+                reason(MANAGEMENT));
+        Files.createFile(first.resolve("libcudart.so.13"));
+        assertEquals("", reason(MANAGEMENT));
+        assertTrue(reason(TRAINING).contains("libnvrtc.so.13"), reason(TRAINING));
     }
 }
