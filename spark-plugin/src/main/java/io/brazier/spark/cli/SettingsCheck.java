@@ -60,6 +60,7 @@ final class SettingsCheck {
                     "not set, and weights, gradients and optimizer live outside the heap",
                     "set it to 20 bytes a parameter plus 1 GiB"));
         }
+        findings.addAll(GpuSettingsCheck.run(conf));
         if (findings.isEmpty()) {
             findings.add(Finding.ok("spark settings", "nothing against training"));
         }

@@ -59,4 +59,34 @@ class SettingsCheckTest {
                         "WARN spark.executor.memoryOverhead"),
                 found(conf));
     }
+
+    private static final String EXECUTOR_GPUS = "spark.executor.resource.gpu.amount";
+    private static final String TASK_GPUS = "spark.task.resource.gpu.amount";
+
+    @Test
+    void oneGpuForEachRankIsGood() {
+        assertEquals(
+                List.of("OK spark settings"),
+                found(conf("spark.master", "spark://driver:7077", EXECUTOR_GPUS, "1", TASK_GPUS, "1")));
+    }
+
+    @Test
+    void refusesAmountsThatGiveARankNoGpuOfItsOwn() {
+        for (String amount : List.of("0.5", "2", "many")) {
+            assertEquals(List.of("FAIL " + TASK_GPUS), found(conf(EXECUTOR_GPUS, "1", TASK_GPUS, amount)));
+        }
+        assertEquals(List.of("FAIL " + TASK_GPUS), found(conf(EXECUTOR_GPUS, "1")));
+        assertEquals(List.of("FAIL " + EXECUTOR_GPUS), found(conf(TASK_GPUS, "1")));
+        assertEquals(List.of("WARN " + EXECUTOR_GPUS), found(conf(EXECUTOR_GPUS, "8", TASK_GPUS, "1")));
+    }
+
+    @Test
+    void containersMustFindTheirGpus() {
+        String script = "spark.executor.resource.gpu.discoveryScript";
+        SparkConf conf = conf(
+                "spark.master", "k8s://api", EXECUTOR_GPUS, "1", TASK_GPUS, "1", "spark.executor.memoryOverhead", "4g");
+        assertEquals(List.of("FAIL " + script, "FAIL spark.executor.resource.gpu.vendor"), found(conf));
+        conf.set(script, "/opt/spark/gpu-discovery").set("spark.executor.resource.gpu.vendor", "nvidia.com");
+        assertEquals(List.of("OK spark settings"), found(conf));
+    }
 }
