@@ -18,9 +18,11 @@ import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The table of ops on the CUDA back end and the simulated device. */
+@Tag("cuda")
 class CudaOpTest extends OpSuite {
     private CudaDevice device;
     private CudaBackend backend;

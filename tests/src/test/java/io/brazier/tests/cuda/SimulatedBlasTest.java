@@ -11,9 +11,11 @@ import java.util.Random;
 import org.bytedeco.javacpp.Pointer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The stand-in for cuBLASLt, through the presets, against plain loops in double. */
+@Tag("cuda")
 class SimulatedBlasTest {
     private static final String[] NONE = {};
 

@@ -42,9 +42,11 @@ import org.bytedeco.javacpp.PointerPointer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The stand-in for the driver, through the real presets: what it does, and that it catches planted mistakes. */
+@Tag("cuda")
 class SimulatedDriverTest {
 
     /** Devices that no other test uses; a test that ends its device's context takes one of its own, the others share the last. */

@@ -21,9 +21,11 @@ import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** The stand-in for NCCL, through the presets: threads and processes, and mistakes that a real NCCL answers with a hang. */
+@Tag("cuda")
 class SimulatedNcclTest {
     /** The code that lets a planted call hang. */
     private static final int HANG = -1;

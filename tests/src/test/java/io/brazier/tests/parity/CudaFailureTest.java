@@ -29,9 +29,11 @@ import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** What goes wrong on GPUs is told with op, rank, device and call; the other ranks end too, and devices are given back. */
+@Tag("cuda")
 class CudaFailureTest {
     private static final Ranks GPT =
             new Ranks(new GptConfig(29, 17, 1, 4, 16, 32, 1e-5, Function.GELU_TANH, Set.of()), 4, 8, 0, 1);

@@ -24,11 +24,13 @@ import io.brazier.tests.parity.Ranks.Run;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Whole trainings on simulated CUDA, each rank a thread with a device of its own, against the CPU back end on one rank. */
+@Tag("cuda")
 class CudaLatticeTest {
     /** What {@link BrainFloatLayoutTest} allows where sums round otherwise; products here sum up in yet another order. */
     private static final double BRAIN_FLOAT_LOSS = 2e-3;
