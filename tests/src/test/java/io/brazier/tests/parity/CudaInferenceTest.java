@@ -26,11 +26,13 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** Scores, logits and text from simulated CUDA, each rank a thread with a device of its own, against the CPU back end on one rank. */
+@Tag("cuda")
 class CudaInferenceTest {
 
     /** The second is longer than a chunk, and fills the cache before it has all its new tokens. */
