@@ -58,6 +58,27 @@ __device__ __forceinline__ float low_bf16(unsigned packed) { return __uint_as_fl
 
 __device__ __forceinline__ float high_bf16(unsigned packed) { return __uint_as_float(packed & 0xffff0000u); }
 
+// Two eight-bit floats in half a register, the lower byte first; rounds to nearest even, beyond the largest the largest. NaN stays NaN.
+__device__ __forceinline__ unsigned pack_e4m3(float low, float high) {
+#ifdef __CUDACC__
+    unsigned short packed;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));
+    return packed;
+#else
+    return cudasim_to_e4m3(low) | static_cast<unsigned>(cudasim_to_e4m3(high)) << 8;
+#endif
+}
+
+__device__ __forceinline__ unsigned pack_e5m2(float low, float high) {
+#ifdef __CUDACC__
+    unsigned short packed;
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));
+    return packed;
+#else
+    return cudasim_to_e5m2(low) | static_cast<unsigned>(cudasim_to_e5m2(high)) << 8;
+#endif
+}
+
 template <typename T>
 __device__ __forceinline__ T from_float(float x);
 

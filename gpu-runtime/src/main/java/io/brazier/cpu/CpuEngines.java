@@ -12,6 +12,7 @@ import io.brazier.exec.TrainingSpec;
 import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.InferencePlan;
+import io.brazier.plan.Layout;
 import io.brazier.plan.TrainingPlan;
 import io.brazier.tensor.Mesh;
 
@@ -25,11 +26,15 @@ public final class CpuEngines {
      * @param communicator of all ranks of the layout's mesh; its rank is this engine's
      * @param numThreads threads of the kernels
      * @param initial first weights
-     * @throws IllegalArgumentException naming every violation of the layout
+     * @throws IllegalArgumentException naming every violation of the layout, or when its precision needs a GPU
      */
     public static TrainingEngine training(
             TrainingSpec spec, Communicator communicator, int numThreads, WeightSource initial, Fill fill) {
         spec.layout().mesh().requireRanks(communicator.size());
+        if (spec.layout().precision() == Layout.Precision.FP8) {
+            throw new IllegalArgumentException("precision fp8 needs device cuda of compute capability 8.9 or more: set "
+                    + "precision to bf16 or fp32 on CPUs");
+        }
         MeshCommunicators communicators = new MeshCommunicators(communicator);
         CpuBackend backend = new CpuBackend(numThreads, communicators::of);
         TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);

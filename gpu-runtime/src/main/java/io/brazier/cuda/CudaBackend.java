@@ -79,6 +79,7 @@ public final class CudaBackend implements Backend {
         kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
         finite = mode == Mode.CHECKED ? new FiniteCheck(this) : null;
         matrix.putInto(this);
+        new CudaScaled(this, matrix).putInto();
         CudaElementwise.putInto(this);
         CudaActivations.putInto(this);
         CudaNorms.putInto(this);

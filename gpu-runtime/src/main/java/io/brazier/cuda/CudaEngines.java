@@ -12,6 +12,7 @@ import io.brazier.exec.TrainingSpec;
 import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.InferencePlan;
+import io.brazier.plan.Layout;
 import io.brazier.plan.RankPlan;
 import io.brazier.plan.TrainingPlan;
 import io.brazier.tensor.Mesh;
@@ -27,7 +28,7 @@ public final class CudaEngines {
      * @param communicator of all ranks of the layout's mesh, between their processes; it connects NCCL's, and its rank is this engine's
      * @param device of this rank alone; stays the caller's
      * @param initial first weights
-     * @throws IllegalArgumentException naming every violation of the layout
+     * @throws IllegalArgumentException naming every violation of the layout, or when the device lacks its precision
      */
     public static TrainingEngine training(
             TrainingSpec spec,
@@ -37,11 +38,21 @@ public final class CudaEngines {
             WeightSource initial,
             Fill fill) {
         spec.layout().mesh().requireRanks(communicator.size());
+        requirePrecision(spec.layout(), device);
         return closedOnFailure(new CudaBackend(device, mode), backend -> {
             TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);
             connect(backend, plan.plan(), communicator, device);
             return new PlannedTrainingEngine(plan, new LoadedPlan(plan.plan(), backend, fill), spec, initial);
         });
+    }
+
+    private static void requirePrecision(Layout layout, CudaDevice device) {
+        int capability = device.computeCapability();
+        if (layout.precision() == Layout.Precision.FP8 && capability < CudaScaled.LEAST_CAPABILITY) {
+            throw new IllegalArgumentException("precision fp8 needs device cuda of compute capability "
+                    + CudaScaled.LEAST_CAPABILITY / 10.0 + " or more, but " + device + " has " + capability / 10.0
+                    + ": set precision to bf16");
+        }
     }
 
     /**

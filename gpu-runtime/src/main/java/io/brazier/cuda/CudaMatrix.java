@@ -24,7 +24,7 @@ final class CudaMatrix implements AutoCloseable {
         backend.putWorkspace(BatchedMatMul.class, i -> workspaceBytes(shape((BatchedMatMul) i.op(), i)));
     }
 
-    private long workspaceBytes(CudaProduct.Shape shape) {
+    long workspaceBytes(CudaProduct.Shape shape) {
         try (CudaProduct product = new CudaProduct(library, shape)) {
             return product.workspaceBytes();
         }
@@ -32,16 +32,22 @@ final class CudaMatrix implements AutoCloseable {
 
     private Runnable lower(
             CudaBackend backend, CudaProduct.Shape shape, Operand bias, Operand addend, Instruction i, Addresses a) {
+        return make(shape)
+                .at(
+                        a.input(0),
+                        a.input(1),
+                        bias == Operand.PRESENT ? a.input(2) : 0,
+                        addend == Operand.PRESENT ? a.input(i.inputs().size() - 1) : 0,
+                        a.output(0),
+                        a.workspace(),
+                        backend.streams().compute());
+    }
+
+    /** A product that lives as long as this. */
+    CudaProduct make(CudaProduct.Shape shape) {
         CudaProduct product = new CudaProduct(library, shape);
         products.add(product);
-        return product.at(
-                a.input(0),
-                a.input(1),
-                bias == Operand.PRESENT ? a.input(2) : 0,
-                addend == Operand.PRESENT ? a.input(i.inputs().size() - 1) : 0,
-                a.output(0),
-                a.workspace(),
-                backend.streams().compute());
+        return product;
     }
 
     private static CudaProduct.Shape shape(MatMul op, Instruction i) {
@@ -58,7 +64,8 @@ final class CudaMatrix implements AutoCloseable {
                 output(i),
                 op.bias() == Operand.PRESENT ? i.inputs().get(2).type().dtype() : null,
                 op.addend() == Operand.PRESENT,
-                op.activation() == Activation.GELU_TANH);
+                op.activation() == Activation.GELU_TANH,
+                null);
     }
 
     private static CudaProduct.Shape shape(BatchedMatMul op, Instruction i) {
@@ -75,7 +82,8 @@ final class CudaMatrix implements AutoCloseable {
                 output(i),
                 null,
                 op.addend() == Operand.PRESENT,
-                false);
+                false,
+                null);
     }
 
     private static DType input(Instruction i) {

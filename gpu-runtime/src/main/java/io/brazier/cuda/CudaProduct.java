@@ -4,8 +4,10 @@ import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_BIAS;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_DEFAULT;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_GELU;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_GELU_BIAS;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_A_SCALE_POINTER;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_BIAS_POINTER;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_B_SCALE_POINTER;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_EPILOGUE;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_TRANSA;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_TRANSB;
@@ -32,7 +34,10 @@ import static org.bytedeco.cuda.global.cublas.cublasLtMatrixLayoutDestroy;
 import static org.bytedeco.cuda.global.cublas.cublasLtMatrixLayoutSetAttribute;
 import static org.bytedeco.cuda.global.cudart.CUDA_R_16BF;
 import static org.bytedeco.cuda.global.cudart.CUDA_R_32F;
+import static org.bytedeco.cuda.global.cudart.CUDA_R_8F_E4M3;
+import static org.bytedeco.cuda.global.cudart.CUDA_R_8F_E5M2;
 
+import io.brazier.program.Float8;
 import io.brazier.tensor.DType;
 import org.bytedeco.cuda.cublas.cublasLtContext;
 import org.bytedeco.cuda.cublas.cublasLtMatmulDescOpaque_t;
@@ -60,6 +65,7 @@ final class CudaProduct implements AutoCloseable {
      *
      * @param transposeX, transposeW whether x is [k, m], w is [n, k]
      * @param bias type of the bias, null for none
+     * @param eight what x and w are instead of input, null for none; then x is [m, k] and w is [n, k]
      */
     record Shape(
             long batch,
@@ -72,7 +78,20 @@ final class CudaProduct implements AutoCloseable {
             DType output,
             DType bias,
             boolean addend,
-            boolean gelu) {}
+            boolean gelu,
+            EightBits eight) {
+
+        private int typeOfX() {
+            return eight == null ? type(input) : type(eight.x());
+        }
+
+        private int typeOfW() {
+            return eight == null ? type(input) : type(eight.w());
+        }
+    }
+
+    /** Operands of eight bits. */
+    record EightBits(Float8 x, Float8 w) {}
 
     /** cuBLASLt for one device. */
     static final class Library implements AutoCloseable {
@@ -104,12 +123,12 @@ final class CudaProduct implements AutoCloseable {
         this.beta = new FloatPointer(shape.addend() ? 1f : 0f);
         this.product = describe(shape);
         this.w = shape.transposeW()
-                ? matrix(shape.input(), shape.k(), shape.n())
-                : matrix(shape.input(), shape.n(), shape.k());
+                ? matrix(shape.typeOfW(), shape.k(), shape.n())
+                : matrix(shape.typeOfW(), shape.n(), shape.k());
         this.x = shape.transposeX()
-                ? matrix(shape.input(), shape.m(), shape.k())
-                : matrix(shape.input(), shape.k(), shape.m());
-        this.y = matrix(shape.output(), shape.n(), shape.m());
+                ? matrix(shape.typeOfX(), shape.m(), shape.k())
+                : matrix(shape.typeOfX(), shape.k(), shape.m());
+        this.y = matrix(type(shape.output()), shape.n(), shape.m());
         choose();
     }
 
@@ -144,9 +163,9 @@ final class CudaProduct implements AutoCloseable {
     }
 
     /** Columns first: rows x columns, each column's elements side by side. */
-    private cublasLtMatrixLayoutOpaque_t matrix(DType type, long rows, long columns) {
+    private cublasLtMatrixLayoutOpaque_t matrix(int type, long rows, long columns) {
         try (PointerPointer<cublasLtMatrixLayoutOpaque_t> made = new PointerPointer<>(1)) {
-            check("cublasLtMatrixLayoutCreate", cublasLtMatrixLayoutCreate(made, type(type), rows, columns, rows));
+            check("cublasLtMatrixLayoutCreate", cublasLtMatrixLayoutCreate(made, type, rows, columns, rows));
             cublasLtMatrixLayoutOpaque_t matrix = made.get(cublasLtMatrixLayoutOpaque_t.class, 0);
             if (shape.batch() > 1) {
                 try (IntPointer count = new IntPointer(new int[] {Math.toIntExact(shape.batch())});
@@ -192,11 +211,7 @@ final class CudaProduct implements AutoCloseable {
     /** What computes y from operands at fixed addresses; bias and addend are 0 where the shape has none. */
     Runnable at(long xAt, long wAt, long biasAt, long addendAt, long yAt, long workspace, CUstream_st stream) {
         if (shape.bias() != null) {
-            try (LongPointer bias = new LongPointer(new long[] {biasAt})) {
-                check(
-                        "cublasLtMatmulDescSetAttribute",
-                        cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias, Long.BYTES));
-            }
+            set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, biasAt);
         }
         Pointer a = DevicePointer.at(wAt);
         Pointer b = DevicePointer.at(xAt);
@@ -222,6 +237,26 @@ final class CudaProduct implements AutoCloseable {
                         scratch,
                         choice.workspaceSize(),
                         stream));
+    }
+
+    /** Multiplies x and w by one f32 each, which lie on the device. */
+    CudaProduct scaledBy(long xFactorAt, long wFactorAt) {
+        set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, wFactorAt);
+        set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, xFactorAt);
+        return this;
+    }
+
+    private void set(int attribute, long address) {
+        try (LongPointer at = new LongPointer(new long[] {address})) {
+            check("cublasLtMatmulDescSetAttribute", cublasLtMatmulDescSetAttribute(product, attribute, at, Long.BYTES));
+        }
+    }
+
+    private static int type(Float8 type) {
+        return switch (type) {
+            case E4M3 -> CUDA_R_8F_E4M3;
+            case E5M2 -> CUDA_R_8F_E5M2;
+        };
     }
 
     private static int type(DType type) {

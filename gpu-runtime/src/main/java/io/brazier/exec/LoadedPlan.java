@@ -21,9 +21,14 @@ public final class LoadedPlan implements AutoCloseable {
         NAN
     }
 
-    /** Regions whose gaps between parameters take part in flat updates, and so must be zero. */
-    private static final List<Region> FLAT =
-            List.of(Region.WEIGHTS, Region.MASTERS, Region.GRADIENTS, Region.FIRST_MOMENTS, Region.SECOND_MOMENTS);
+    /** Regions that must be zero: gaps between parameters take part in flat updates, and no scale is known. */
+    private static final List<Region> ZERO = List.of(
+            Region.WEIGHTS,
+            Region.MASTERS,
+            Region.GRADIENTS,
+            Region.FIRST_MOMENTS,
+            Region.SECOND_MOMENTS,
+            Region.SCALES);
 
     private static final int STAGING_BYTES = 1 << 20;
 
@@ -40,7 +45,7 @@ public final class LoadedPlan implements AutoCloseable {
         this.arena = backend.allocate(plan.totalBytes());
         if (fill == Fill.NAN) {
             backend.fill(arena, plan.totalBytes() / Float.BYTES, Float.NaN);
-            for (Region region : FLAT) {
+            for (Region region : ZERO) {
                 long bytes = plan.regions().getOrDefault(region, 0L);
                 backend.fill(arena + plan.base(region), bytes / Float.BYTES, 0);
             }

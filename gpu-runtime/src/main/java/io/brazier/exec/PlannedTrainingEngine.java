@@ -120,6 +120,10 @@ public final class PlannedTrainingEngine implements TrainingEngine {
                 partial[2] += read(TrainingPlan.DROPPED_TOKENS + suffix);
             } else if (segment.equals(TrainingPlan.NORM)) {
                 outcome = norm(partial);
+            } else if (segment.equals(TrainingPlan.SCALES)) {
+                float accepted = outcome.updated() ? 1 : 0;
+                loaded.write(training.named().get(TrainingPlan.ACCEPTED), 0, Float.BYTES, b -> b.putFloat(accepted));
+                loaded.run(entry);
             } else if (segment.equals(TrainingPlan.UPDATE)) {
                 if (!outcome.updated()) {
                     break;

@@ -95,6 +95,7 @@ final class PlanText {
                         new Column("masters", s -> s.bytesOf(Region.MASTERS)),
                         new Column("gradients", s -> s.bytesOf(Region.GRADIENTS)),
                         new Column("optimizer", s -> s.bytesOf(Region.FIRST_MOMENTS, Region.SECOND_MOMENTS)),
+                        new Column("scales", s -> s.bytesOf(Region.SCALES)),
                         new Column("inputs", s -> s.bytesOf(Region.INPUTS)),
                         new Column("stash", s -> s.bytesOf(Region.STASH)),
                         new Column("scratch", s -> s.bytesOf(Region.SCRATCH)),

@@ -29,8 +29,9 @@ import java.util.List;
  * <p>Experts are spread over ep: each rank routes its own tokens, an all-to-all brings them to the ranks of their experts and another
  * one back (arXiv:2006.16668, sec. 3.2). Over tp an expert's hidden layer is split as a plain MLP's is; all tp ranks route alike.
  */
-final class ExpertMlp {
+public final class ExpertMlp {
     private static final String MODULE = "block_sparse_moe";
+    private static final String ROUTER = "gate";
 
     private final LlamaConfig config;
 
@@ -45,7 +46,7 @@ final class ExpertMlp {
         long d = config.width();
         String module = block + MODULE;
         return List.of(
-                matrix(module + ".gate", count, d).atSequence(),
+                matrix(module + "." + ROUTER, count, d).atSequence(),
                 matrix(module + ".experts.gate_up_proj", count, 2 * f, d)
                         .cut(Axis.EP, 0)
                         .cut(Axis.TP, 1, List.of(f, f)),
@@ -63,7 +64,7 @@ final class ExpertMlp {
         ProgramBuilder p = m.program();
         p.enter(MODULE);
         Value columns = m.enterColumns(x);
-        Value logits = m.enterColumns(product(m, "gate", x));
+        Value logits = m.enterColumns(product(m, ROUTER, x));
         int count = config.experts().count();
         TopK topK = new TopK(config.experts().perToken(), Gates.RENORMALISED);
         Value probabilities = p.apply(new Softmax(), logits);
@@ -114,6 +115,11 @@ final class ExpertMlp {
         LlamaConfig.Experts e = config.experts();
         double even = (double) numTokens * e.perToken() / e.count();
         return e.capacityFactor() == 0 ? numTokens : Math.min(numTokens, (long) Math.ceil(e.capacityFactor() * even));
+    }
+
+    /** Whether an instruction's path is that of a router, whose rounding would send tokens elsewhere. */
+    public static boolean routes(String path) {
+        return path.endsWith(MODULE + "." + ROUTER);
     }
 
     private static Value product(ModelBuilder m, String module, Value x) {

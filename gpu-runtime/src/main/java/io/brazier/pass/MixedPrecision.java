@@ -13,9 +13,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
- * Rebuilds programs with all f32 inputs of forward as bf16 and infers all other types anew, so that precision flows from weights and
+ * Rebuilds programs with the f32 inputs of forward as bf16 and infers all other types anew, so that precision flows from weights and
  * activations to what is computed from them (arXiv:1710.03740; arXiv:1905.12322). Ops give losses, statistics of rows and gradients
  * of weights in f32. Where an op refuses f32 beside bf16, one f32 operand is cast to bf16 if that will do, else all bf16 operands to
  * f32.
@@ -27,16 +28,22 @@ public final class MixedPrecision {
     private List<Instruction> instructions;
     private int nextId;
 
-    private MixedPrecision(Program wide) {
-        wide.inputs()
-                .forEach(v -> take(
-                        v, v.type().dtype() == DType.F32 ? DType.BF16 : v.type().dtype()));
+    private MixedPrecision(Program wide, Set<Value> exact) {
+        wide.inputs().forEach(v -> {
+            boolean narrows = v.type().dtype() == DType.F32 && !exact.contains(v);
+            take(v, narrows ? DType.BF16 : v.type().dtype());
+        });
         forward = rebuild(wide);
     }
 
     /** Rebuilds a program of f32 values. */
     public static MixedPrecision of(Program forward) {
-        return new MixedPrecision(forward);
+        return of(forward, Set.of());
+    }
+
+    /** The same, but that some inputs stay f32. */
+    public static MixedPrecision of(Program forward, Set<Value> exact) {
+        return new MixedPrecision(forward, exact);
     }
 
     public Program forward() {

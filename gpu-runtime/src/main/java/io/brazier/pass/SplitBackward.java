@@ -4,6 +4,7 @@ import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
 import io.brazier.program.Op;
 import io.brazier.program.Program;
+import io.brazier.program.Scaled;
 import io.brazier.program.Value;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -78,13 +79,17 @@ public final class SplitBackward {
                 carried);
     }
 
-    /** What the second half reads must still be there: the whole may read a value before it is overwritten, the halves cannot. */
+    /**
+     * What the second half reads must still be there: the whole may read a value before it is overwritten, the halves cannot. Scales
+     * stay as they are for a step, whatever else their state takes note of.
+     */
     private static void refuseOverwritten(List<Instruction> first, Set<Value> carried) {
         for (Instruction i : first) {
             for (Op.Alias alias : i.op().aliases()) {
                 Value v = i.inputs().get(alias.input());
-                boolean overwrites =
-                        alias.need() == Op.Alias.Need.REQUIRED && !(i.op() instanceof Collective.Replicate);
+                boolean overwrites = alias.need() == Op.Alias.Need.REQUIRED
+                        && !(i.op() instanceof Collective.Replicate)
+                        && !(i.op() instanceof Scaled);
                 if (overwrites && carried.contains(v)) {
                     throw new AssertionError(i + " overwrites " + v + ", which the gradients of weights need");
                 }

@@ -142,12 +142,16 @@ final class ChunkPlanner {
         program = new ChunkProgram(
                 forward(),
                 request,
+                request.layout().precision(),
                 pieces,
                 units,
                 request.dropout(),
                 request.lossScale(),
                 1.0 / request.numMicroBatches());
         Value root = program.root();
+        program.scales()
+                .forEach(
+                        v -> bound.put(v, memory.reserve(Region.SCALES, v.type().bytes())));
         bindInputs(bound, true);
         bound.put(root, isLast() ? named.reserve("loss", root.type()) : stash("y", root.type()));
         reserve(program.balanceLoss(), TrainingPlan.BALANCE_LOSS + suffix, bound);
@@ -213,7 +217,8 @@ final class ChunkPlanner {
 
     /** Forward alone; it runs between steps, when the stash is empty, so its temporaries lie there. */
     void planEvaluation(Map<String, Segment> rankSegments) {
-        program = new ChunkProgram(evaluate(), request, pieces, units, 0, 1, 0);
+        Layout.Precision precision = request.layout().precision().ofEvaluation();
+        program = new ChunkProgram(evaluate(), request, precision, pieces, units, 0, 1, 0);
         Value root = program.root();
         Map<Value, Slice> bound = new HashMap<>();
         bindInputs(bound, false);

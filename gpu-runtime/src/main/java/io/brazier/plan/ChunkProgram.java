@@ -1,5 +1,6 @@
 package io.brazier.plan;
 
+import io.brazier.nn.ExpertMlp;
 import io.brazier.nn.Model;
 import io.brazier.nn.ModelBuilder;
 import io.brazier.nn.ModelBuilder.Mode;
@@ -10,6 +11,7 @@ import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
 import io.brazier.pass.MixedPrecision;
 import io.brazier.pass.Recompute;
+import io.brazier.pass.ScaledProducts;
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Cast;
 import io.brazier.program.Collective.GatherWeights;
@@ -19,10 +21,12 @@ import io.brazier.program.Ring.RingAttention;
 import io.brazier.program.Value;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** The program of one virtual stage and its derivative in the layout's precision, without places. */
@@ -38,10 +42,12 @@ final class ChunkProgram {
     private final Program wide;
     private final Value root;
     private final Optional<MixedPrecision> narrow;
+    private final List<Value> scales;
 
     /**
      * Writes the program.
      *
+     * @param precision what it computes in; that of the layout, or one with the same weights
      * @param pieces of the model that the stage holds
      * @param scale of the loss
      * @param balanceShare of the loss that balances experts
@@ -49,6 +55,7 @@ final class ChunkProgram {
     ChunkProgram(
             String name,
             Request request,
+            Layout.Precision precision,
             List<Integer> pieces,
             List<PlacedUnit> units,
             double dropout,
@@ -69,6 +76,7 @@ final class ChunkProgram {
         List<Unit> held = units.stream().map(PlacedUnit::unit).toList();
         model = new ModelBuilder(name, setting, held);
         Model network = request.model();
+        Set<Instruction> blocks = new HashSet<>();
         Value x = isFirst
                 ? null
                 : model.input(BOUNDARY, model.hiddenType(network.config().width()));
@@ -76,24 +84,31 @@ final class ChunkProgram {
             int written = model.program().instructions().size();
             if (piece == 0) {
                 x = network.embed(model, model.tokens("tokens"));
-            } else if (piece <= network.config().numLayers()) {
+            } else if (isBlock(piece)) {
                 x = network.block(model, piece - 1, x, (layer, qkv) -> model.attend(network.heads(model, layer), qkv));
             } else {
                 Model.Logits logits = network.head(model, x);
                 x = model.loss(scale, logits.values(), model.tokens("targets"), logits.firstId());
             }
             List<Instruction> all = model.program().instructions();
-            all.subList(written, all.size()).forEach(i -> scope(i, piece)
-                    .ifPresent(scope -> scopes.put(i.outputs().get(0), scope)));
+            List<Instruction> made = all.subList(written, all.size());
+            made.forEach(i ->
+                    scope(i, piece).ifPresent(scope -> scopes.put(i.outputs().get(0), scope)));
+            if (isBlock(piece)) {
+                blocks.addAll(made);
+            }
         }
         root = x;
-        wide = model.program()
+        Program plain = model.program()
                 .build(Stream.of(root, model.balanceLoss(), model.droppedTokens())
                         .filter(Objects::nonNull)
                         .toList());
-        narrow = request.layout().precision() == Layout.Precision.BF16
-                ? Optional.of(MixedPrecision.of(wide))
-                : Optional.empty();
+        boolean scaled = precision == Layout.Precision.FP8;
+        ScaledProducts.Result products =
+                ScaledProducts.apply(plain, i -> scaled && blocks.contains(i) && !ExpertMlp.routes(i.path()));
+        wide = products.program();
+        scales = products.states();
+        narrow = precision.hasMasters() ? Optional.of(MixedPrecision.of(wide, Set.copyOf(scales))) : Optional.empty();
     }
 
     /** A forward program and the backward program that goes with it. */
@@ -133,6 +148,11 @@ final class ChunkProgram {
         return narrow(model.inputs().get(unit.unit().name()));
     }
 
+    /** States of the products in eight bits, in their order. */
+    List<Value> scales() {
+        return scales.stream().map(this::narrow).toList();
+    }
+
     /** A parameter that is whole. */
     Value parameter(String name) {
         return narrow(model.inputs().get(name));
@@ -143,11 +163,14 @@ final class ChunkProgram {
         return narrow(model.weights().get(name));
     }
 
+    private boolean isBlock(int piece) {
+        return piece > 0 && piece <= request.model().config().numLayers();
+    }
+
     /** What backward computes again together with an instruction: a block, an attention, the gathering of sharded weights. */
     private Optional<String> scope(Instruction i, int piece) {
-        boolean block = piece > 0 && piece <= request.model().config().numLayers();
         Layout.Recompute policy = request.layout().recompute();
-        if (block && policy == Layout.Recompute.FULL) {
+        if (isBlock(piece) && policy == Layout.Recompute.FULL) {
             return Optional.of("piece " + piece);
         }
         boolean attention = i.op() instanceof CausalAttention || i.op() instanceof RingAttention;

@@ -3,6 +3,7 @@ package io.brazier.plan;
 import io.brazier.nn.ModelConfig;
 import io.brazier.nn.RankView;
 import io.brazier.pipeline.Schedule;
+import io.brazier.program.Scaled.ScaledMatMul;
 import io.brazier.tensor.Mesh;
 import java.util.ArrayList;
 import java.util.List;
@@ -48,7 +49,19 @@ public record Layout(
     public enum Precision {
         FP32,
         /** Brain floats with f32 master weights, gradients and sums. */
-        BF16;
+        BF16,
+        /** The same, but that the linear products of blocks multiply in eight bits with scales (arXiv:2209.05433), on GPUs alone. */
+        FP8;
+
+        /** Whether weights are brain floats, beside their masters. */
+        public boolean hasMasters() {
+            return this != FP32;
+        }
+
+        /** Evaluation uses the weights as they are published, with as many bits as they have. */
+        Precision ofEvaluation() {
+            return this == FP8 ? BF16 : this;
+        }
 
         @Override
         public String toString() {
@@ -143,6 +156,14 @@ public record Layout(
                 "pp " + mesh.pp() + " * chunksPerStage " + chunksPerStage + " = " + numVirtualStages()
                         + " stages, but the model has " + (model.numLayers() + 2) + " pieces (embedding, "
                         + model.numLayers() + " blocks, head)");
+        long multiple = ScaledMatMul.MULTIPLE;
+        long productRows = (long) rows / perData * tokens;
+        require(
+                v,
+                precision != Precision.FP8 || model.width() % multiple == 0 && productRows % multiple == 0,
+                "precision fp8: width " + model.width() + " and the " + productRows + " tokens of a rank's micro-batch "
+                        + "must be multiples of " + multiple
+                        + ", else no product runs in eight bits: set precision to bf16");
         require(v, zeroStage >= 0 && zeroStage <= 3, "zeroStage " + zeroStage + " must be 0, 1, 2 or 3");
         schedule.violation(mesh.pp(), numMicroBatches, chunksPerStage).ifPresent(v::add);
         return v;

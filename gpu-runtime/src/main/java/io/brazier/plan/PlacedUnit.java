@@ -51,7 +51,7 @@ public record PlacedUnit(Unit unit, Flat flat, int numShards, Range shard, Map<R
         Range whole = new Range(0, flat.numElements());
         Range shard = new Range(view.mesh().coordinate(view.rank(), unit.group()) * share, share);
         int zero = layout.zeroStage();
-        boolean lowers = layout.precision() == Layout.Precision.BF16;
+        boolean lowers = layout.precision().hasMasters();
         Map<Region, Held> held = new EnumMap<>(Region.class);
         hold(held, memory, Region.WEIGHTS, zero < 3 ? whole : shard, lowers ? DType.BF16 : DType.F32);
         if (lowers) {

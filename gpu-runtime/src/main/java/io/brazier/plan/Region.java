@@ -7,6 +7,7 @@ public enum Region {
     GRADIENTS,
     FIRST_MOMENTS,
     SECOND_MOMENTS,
+    SCALES,
     CACHE,
     INPUTS,
     STASH,

@@ -13,6 +13,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * Turns a stage's actions into launches and the transfers between them. What an action receives is asked for before the action
@@ -20,20 +21,32 @@ import java.util.Optional;
  * use may still be busy; their gradients arrive at once in their slot, where the hidden states were that they belong to.
  */
 final class StepList {
+    /** Segments behind the last action. */
+    private static final List<String> ENDING = List.of(
+            TrainingPlan.FINISH, TrainingPlan.NORM, TrainingPlan.SCALES, TrainingPlan.UPDATE, TrainingPlan.PUBLISH);
+
     private final List<Action> actions;
     private final Slots slots;
     private final List<ChunkPlanner> chunks;
     private final Map<Integer, Slice> inboxes;
     private final int numStages;
+    private final Set<String> segments;
     private final List<Step> steps = new ArrayList<>();
     private final Map<String, Transfer> sending = new HashMap<>();
 
-    StepList(List<Action> actions, List<ChunkPlanner> chunks, Map<Integer, Slice> inboxes, int numStages) {
+    /** @param segments that the rank has */
+    StepList(
+            List<Action> actions,
+            List<ChunkPlanner> chunks,
+            Map<Integer, Slice> inboxes,
+            int numStages,
+            Set<String> segments) {
         this.actions = actions;
         this.slots = Slots.of(actions);
         this.chunks = chunks;
         this.inboxes = inboxes;
         this.numStages = numStages;
+        this.segments = segments;
     }
 
     List<Step> steps() {
@@ -78,10 +91,7 @@ final class StepList {
             case BACKWARD_WEIGHT -> launch(chunk.backwardWeight(first, last), action, slot);
             case UPDATE -> {
                 List.copyOf(sending.values()).forEach(transfer -> steps.add(new AwaitTransfer(transfer)));
-                for (String name :
-                        List.of(TrainingPlan.FINISH, TrainingPlan.NORM, TrainingPlan.UPDATE, TrainingPlan.PUBLISH)) {
-                    launch(name, action, 0);
-                }
+                ENDING.stream().filter(segments::contains).forEach(name -> launch(name, action, 0));
             }
         }
     }

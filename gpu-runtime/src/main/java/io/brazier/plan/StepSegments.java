@@ -9,6 +9,8 @@ import io.brazier.program.Matrix.Operand;
 import io.brazier.program.Optimizer.AdamW;
 import io.brazier.program.Optimizer.SquaredSum;
 import io.brazier.program.ProgramBuilder;
+import io.brazier.program.Scaled;
+import io.brazier.program.Scaled.NextScales;
 import io.brazier.program.Value;
 import io.brazier.tensor.Axis;
 import io.brazier.tensor.DType;
@@ -50,6 +52,7 @@ final class StepSegments {
     void plan() {
         finish();
         norm();
+        scales();
         update();
         publish();
     }
@@ -131,6 +134,22 @@ final class StepSegments {
         int replicas = unit.shard().length() < unit.flat().numElements() ? 1 : unit.numShards();
         replicas *= kind.cut() ? 1 : view.size(Axis.TP);
         return 1.0 / (isTied(unit) ? 2 * replicas : replicas);
+    }
+
+    /** Scales for the next step, where products multiply in eight bits: their states fill a region. */
+    private void scales() {
+        long bytes = memory.sizes().getOrDefault(Region.SCALES, 0L);
+        if (bytes == 0) {
+            return;
+        }
+        ProgramBuilder p = new ProgramBuilder(TrainingPlan.SCALES);
+        Map<Value, Slice> bound = new HashMap<>();
+        Value states = p.input("states", TensorType.of(DType.F32, bytes / Scaled.WIDTH / Float.BYTES, Scaled.WIDTH));
+        bound.put(states, new Slice(Region.SCALES, 0, bytes));
+        Value accepted = p.input(TrainingPlan.ACCEPTED, TensorType.of(DType.F32, 1));
+        bound.put(accepted, named.reserve(TrainingPlan.ACCEPTED, accepted.type()));
+        Value next = p.apply(new NextScales(), states, accepted);
+        segments.put(TrainingPlan.SCALES, memory.place(p.build(List.of(next)), bound));
     }
 
     private void update() {

@@ -26,7 +26,7 @@ import java.util.stream.IntStream;
  *     first row}
  * @param named what the host writes and reads by name: positions and sequence positions i32, loss.gradient f32 [1] (must hold 1),
  *     loss f32 [1] (this rank's part of the mean over the global batch), step loss f32 [3] (loss, balance loss, dropped tokens) and squared norm f64 [1] (reduced by
- *     norm), scalars f32 [7] of the update, evaluation tokens, targets and loss
+ *     norm), scalars f32 [7] of the update, accepted f32 [1] of the scales, evaluation tokens, targets and loss
  * @param evaluation what evaluates one micro-batch
  */
 public record TrainingPlan(
@@ -40,6 +40,10 @@ public record TrainingPlan(
     public static final String FORWARD = "forward";
     public static final String FINISH = "finish";
     public static final String NORM = "norm";
+
+    /** Makes the scales of the next step where products multiply in eight bits; runs whether or not update does. */
+    public static final String SCALES = "scales";
+
     public static final String UPDATE = "update";
     public static final String PUBLISH = "publish";
     public static final String EVALUATE = "evaluate";
@@ -48,6 +52,9 @@ public record TrainingPlan(
     public static final String BALANCE_LOSS = "balance loss";
 
     public static final String DROPPED_TOKENS = "dropped tokens";
+
+    /** Name of what tells {@link #SCALES} whether the weights are updated: 1 if so, else 0. */
+    public static final String ACCEPTED = "accepted";
 
     /**
      * Makes the plan.
@@ -97,7 +104,7 @@ public record TrainingPlan(
         }
         new StepSegments(request, units, memory, named, segments).plan();
         chunks.forEach(chunk -> chunk.planEvaluation(segments));
-        List<Step> schedule = new StepList(actions, chunks, inboxes, numStages).steps();
+        List<Step> schedule = new StepList(actions, chunks, inboxes, numStages, segments.keySet()).steps();
         Map<String, Map<String, Slice>> feeds = new LinkedHashMap<>();
         chunks.forEach(chunk -> feeds.put(chunk.forward(), chunk.feeds()));
         return new TrainingPlan(

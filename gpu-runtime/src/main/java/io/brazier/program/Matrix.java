@@ -57,7 +57,7 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
     }
 
     /** Adds a gradient by an op that takes the sum so far, if there is one, as its last operand. */
-    private static void add(GradientBuilder g, int input, Function<Operand, ? extends Op> gradient, Value... operands) {
+    static void add(GradientBuilder g, int input, Function<Operand, ? extends Op> gradient, Value... operands) {
         if (!g.wants(input)) {
             return;
         }
@@ -208,7 +208,7 @@ public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows,
             }
         }
 
-        private static MatMul gradient(Transpose transpose, Operand addend) {
+        static MatMul gradient(Transpose transpose, Operand addend) {
             return new MatMul(transpose, Operand.ABSENT, addend, Activation.NONE);
         }
 

@@ -9,7 +9,18 @@ import java.util.Locale;
  * state; a flag in the record says which optional operands its instruction carries.
  */
 public sealed interface Op
-        permits Matrix, Elementwise, Norm, Attention, Lookup, Loss, Optimizer, Collective, Routing, Experts, Ring {
+        permits Matrix,
+                Scaled,
+                Elementwise,
+                Norm,
+                Attention,
+                Lookup,
+                Loss,
+                Optimizer,
+                Collective,
+                Routing,
+                Experts,
+                Ring {
 
     /** Says that an output is (or may be) written over an input, which is then consumed. */
     record Alias(int output, int input, Need need) {

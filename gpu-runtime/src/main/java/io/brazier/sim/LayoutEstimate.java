@@ -109,7 +109,7 @@ final class LayoutEstimate {
     private static double memory(Scenario s, Piece stage, int index) {
         Layout layout = s.layout();
         int zero = layout.zeroStage();
-        boolean lowers = layout.precision() == Layout.Precision.BF16;
+        boolean lowers = layout.precision().hasMasters();
         double n = layout.mesh().size(data(layout.mesh()));
         double weights = (lowers ? DType.BF16.bytes() : STATE_BYTES) / (zero < 3 ? 1 : n);
         double gradients = STATE_BYTES / (zero < 2 ? 1 : n);
@@ -138,8 +138,7 @@ final class LayoutEstimate {
         Mesh mesh = layout.mesh();
         Span span = collectives.span(mesh.members(0, data(mesh)));
         double gradients = stage.elements() * STATE_BYTES;
-        double weights = stage.elements()
-                * (layout.precision() == Layout.Precision.BF16 ? DType.BF16.bytes() : DType.F32.bytes());
+        double weights = stage.elements() * (layout.precision().hasMasters() ? DType.BF16.bytes() : DType.F32.bytes());
         double hidden = mesh.pp() == 1 ? stage.backward() : 0;
         double scatter = collectives.reduceScatter(span, gradients);
         double gather = collectives.allGather(span, weights);

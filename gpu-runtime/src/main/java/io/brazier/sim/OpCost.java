@@ -7,6 +7,7 @@ import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.program.Op;
 import io.brazier.program.Ring;
+import io.brazier.program.Scaled.ScaledMatMul;
 import io.brazier.sim.Hardware.AttentionKernels;
 import io.brazier.sim.Hardware.Products;
 import io.brazier.sim.Hardware.Tile;
@@ -16,7 +17,7 @@ import io.brazier.tensor.TensorType;
 
 /**
  * Seconds of an instruction that computes: the longer of its arithmetic and its traffic with memory (the roofline), and the
- * launch of its kernel.
+ * launch of its kernel. Products in eight bits are taken to be no faster than those in bf16.
  */
 public final class OpCost {
     private static final int MAX_SPLITS = 16;
@@ -55,7 +56,7 @@ public final class OpCost {
     private double arithmeticSeconds(Instruction instruction) {
         Op op = instruction.op();
         TensorType x = instruction.inputs().get(0).type();
-        if (op instanceof MatMul || op instanceof BatchedMatMul) {
+        if (op instanceof MatMul || op instanceof BatchedMatMul || op instanceof ScaledMatMul) {
             return seconds(product(instruction)) / pace;
         }
         if (op instanceof Attention || op instanceof Ring) {

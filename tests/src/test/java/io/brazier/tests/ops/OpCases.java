@@ -48,6 +48,7 @@ final class OpCases {
         LlamaOpCases.addTo(cases);
         ExpertsOpCases.addTo(cases);
         RingOpCases.addTo(cases);
+        ScaledOpCases.addTo(cases);
         return cases;
     }
 
