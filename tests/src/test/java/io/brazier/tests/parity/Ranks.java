@@ -70,8 +70,12 @@ record Ranks(ModelConfig model, int batchSize, int sequenceLength, double dropou
 
         /** Trains on the batch of a step. */
         StepOutcome train(TrainingEngine engine, int step) {
+            return train(engine, step, LEARNING_RATE);
+        }
+
+        StepOutcome train(TrainingEngine engine, int step, double learningRate) {
             int[][] batch = batch(step);
-            return engine.step(step, LEARNING_RATE, (x, tokens, targets) -> fill(batch, x, tokens, targets));
+            return engine.step(step, learningRate, (x, tokens, targets) -> fill(batch, x, tokens, targets));
         }
 
         /** This rank's part of the loss of the batch behind the last step. */
