@@ -59,6 +59,11 @@ class Float8Test {
         return Float.intBitsToFloat(code << 16);
     }
 
+    /** The code, or that of infinity in the row where NaNs would hide what becomes of it. */
+    private static int shown(int code) {
+        return (code & 0x7FF0) == 0x7F80 ? code & 0xFFF0 : code;
+    }
+
     /** Finite magnitudes by value, with their codes: 1-4-3 with bias 7, all ones NaN; 1-5-2 with bias 15, all-ones exponents special. */
     private static TreeMap<Double, Integer> table(Float8 type) {
         int mantissaBits = type == Float8.E4M3 ? 3 : 2;
@@ -126,15 +131,16 @@ class Float8Test {
         ByteBuffer x = buffer(2 * NUM_CODES);
         for (int code = 0; code < NUM_CODES; code++) {
             int index = transposed ? code % WIDTH * rows + code / WIDTH : code;
-            x.putShort(2 * index, (short) code);
+            x.putShort(2 * index, (short) shown(code));
         }
         TensorType type = transposed ? bf16(WIDTH, rows) : bf16(rows, WIDTH);
         ByteBuffer y = run(new ScaledMatMul(MatMul.plain(transpose), role, other), type, x, state);
         for (int code = 0; code < NUM_CODES; code++) {
-            double expected = nearest(table, (float) brainFloat(code) * scale);
-            expected = Double.isFinite(brainFloat(code)) ? saturated(table, expected, code) : Double.NaN;
+            double value = brainFloat(shown(code));
+            double expected = nearest(table, (float) value * scale);
+            expected = Double.isFinite(value) ? saturated(table, expected, code) : Double.NaN;
             double actual = transposed ? y.getFloat(4 * code) : Float.intBitsToFloat(y.getShort(2 * code) << 16);
-            assertEquals(expected, actual, role + " of " + brainFloat(code) + " * " + scale);
+            assertEquals(expected, actual, role + " of " + value + " * " + scale);
         }
         float seen = state[role.ordinal() * Scaled.WIDTH + Scaled.SEEN];
         assertEquals(Float.POSITIVE_INFINITY, seen, "the largest magnitude, infinities included");
