@@ -24,6 +24,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -34,6 +35,7 @@ import org.junit.jupiter.params.provider.EnumSource;
  * Conversion of every bf16 to eight bits, by the op's reference and by the kernels, against the table of all 256 codes: bf16 has the
  * codes, all that lies halfway between two, what is beyond the largest, and what is no number.
  */
+@Tag("cuda")
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class Float8Test {
     private static final int NUM_CODES = 1 << 16;

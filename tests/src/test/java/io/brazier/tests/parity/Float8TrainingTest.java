@@ -48,11 +48,13 @@ import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Trainings with products in eight bits on simulated CUDA: how near they come to bf16, and what their scales are. */
+@Tag("cuda")
 class Float8TrainingTest {
     /**
      * E4M3 rounds by up to 1/16, E5M2 by 1/8; a loss averages over many products of many such numbers, and the norm, where errors add
