@@ -21,7 +21,9 @@ struct Algorithm {
     uint64_t workspaceBytes;
     // What pointers to A, B, C and D have to be multiples of.
     uint32_t alignment[4];
-    uint64_t rest[4];
+    // Whether operands of eight bits had scales: the real library promises an algorithm to work as it was asked for, with them or without.
+    uint64_t scaled;
+    uint64_t rest[3];
 };
 static_assert(sizeof(Algorithm) == 64, "cublasLtMatmulAlgo_t has 64 bytes");
 
@@ -77,8 +79,8 @@ Status describeAt(const char* call, void* matmul, void* a, void* b, void* c, voi
     return status == SUCCESS ? SUCCESS : refuse(status, call, why);
 }
 
-Algorithm choose(size_t workspaceBytes, const uint32_t (&alignment)[4]) {
-    Algorithm made = {ALGORITHM, workspaceBytes, {}, {}};
+Algorithm choose(size_t workspaceBytes, const uint32_t (&alignment)[4], bool scaled) {
+    Algorithm made = {ALGORITHM, workspaceBytes, {}, scaled, {}};
     for (int i = 0; i < 4; i++) {
         made.alignment[i] = std::min<uint32_t>(alignment[i], VECTOR_BYTES);
     }
@@ -356,10 +358,10 @@ EXPORT Status cublasLtMatmulAlgoGetHeuristic(void* handle, void* matmul, void* a
     }
     size_t split = problem.splitBytes();
     if (split > 0 && split <= static_cast<size_t>((*limits)[MAX_WORKSPACE])) {
-        results[(*returned)++] = {choose(split, alignment), split, SUCCESS, 1.0f, {}};
+        results[(*returned)++] = {choose(split, alignment, problem.scaled()), split, SUCCESS, 1.0f, {}};
     }
     if (*returned < requested) {
-        results[(*returned)++] = {choose(0, alignment), 0, SUCCESS, 1.0f, {}};
+        results[(*returned)++] = {choose(0, alignment, problem.scaled()), 0, SUCCESS, 1.0f, {}};
     }
     return SUCCESS;
 }
@@ -376,10 +378,14 @@ EXPORT Status cublasLtMatmul(void* handle, void* matmul, const void* alpha, cons
     if (Status status = describeAt(call, matmul, layoutA, layoutB, layoutC, layoutD, problem)) {
         return status;
     }
-    Algorithm algorithm = chosen == nullptr ? choose(0, {1, 1, 1, 1}) : *chosen;
+    Algorithm algorithm = chosen == nullptr ? choose(0, {1, 1, 1, 1}, problem.scaled()) : *chosen;
     if (algorithm.magic != ALGORITHM) {
         cudasim_violation("cublasLtMatmul: an algorithm that no heuristic gave");
         return refuse(INVALID_VALUE, call, "an algorithm that no heuristic gave");
+    }
+    if (algorithm.scaled != problem.scaled()) {
+        cudasim_violation("%s: its algorithm was chosen %s scales", nameOf(problem).c_str(), algorithm.scaled ? "with" : "without");
+        return refuse(NOT_SUPPORTED, call, "the algorithm was chosen for another product");
     }
     if (algorithm.workspaceBytes != 0 && algorithm.workspaceBytes != problem.splitBytes()) {
         return refuse(NOT_SUPPORTED, call, "the algorithm was chosen for another product");

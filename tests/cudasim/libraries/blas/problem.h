@@ -46,6 +46,7 @@ struct Problem {
 
     bool has(unsigned bits) const { return (epilogue & bits) == bits; }
     bool usesBias() const { return (epilogue & (BIAS_BIT | BGRAD_BIT | BGRADA_BIT | BGRADB_BIT)) != 0; }
+    bool scaled() const { return scaleA != nullptr || scaleB != nullptr; }
     bool writesBias() const { return usesBias() && !has(BIAS_BIT); }
     bool readsAux() const { return has(DGELU_BIT); }
     size_t biasLength() const { return has(BGRADB_BIT) ? n : m; }

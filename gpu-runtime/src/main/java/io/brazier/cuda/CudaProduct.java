@@ -60,6 +60,9 @@ final class CudaProduct implements AutoCloseable {
     /** What cuBLASLt may take to split sums: its recommendation for an H100. */
     private static final long MAX_WORKSPACE_BYTES = 32L << 20;
 
+    /** Stands for scales whose place is not known yet: a kernel that is chosen without scales may not work with them. */
+    private static final long SOME_ADDRESS = 256;
+
     /**
      * What is multiplied: batch times y [m, n], contracting k.
      *
@@ -129,6 +132,9 @@ final class CudaProduct implements AutoCloseable {
                 ? matrix(shape.typeOfX(), shape.m(), shape.k())
                 : matrix(shape.typeOfX(), shape.k(), shape.m());
         this.y = matrix(type(shape.output()), shape.n(), shape.m());
+        if (shape.eight() != null) {
+            scaledBy(SOME_ADDRESS, SOME_ADDRESS);
+        }
         choose();
     }
 
