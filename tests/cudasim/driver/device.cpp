@@ -28,20 +28,21 @@ int named(const std::string& entry) {
             match = match == -1 ? ordinal : -2;
         }
     };
-    int split = std::max(1, instances_per_gpu());
     for (int gpu = 0; gpu < gpu_count(); gpu++) {
         if (entry == std::to_string(gpu)) {
-            return gpu * split;
+            return first_device(gpu);
         }
-        consider(gpu_uuid(gpu), gpu * split);
+        consider(gpu_uuid(gpu), first_device(gpu));
     }
-    for (int x = 0; x < device_count() && instances_per_gpu() > 0; x++) {
-        consider(device(x)->uuid(), x);
+    for (int x = 0; x < device_count(); x++) {
+        if (device(x)->is_instance()) {
+            consider(device(x)->uuid(), x);
+        }
     }
     return match < 0 ? -1 : match;
 }
 
-// What CUDA_VISIBLE_DEVICES names, up to the first that does not exist; of MIG instances the first alone.
+// What CUDA_VISIBLE_DEVICES names, up to the first that does not exist; where there are MIG instances the first of them alone.
 std::vector<int> visible() {
     std::vector<int> found;
     const char* list = getenv("CUDA_VISIBLE_DEVICES");
@@ -58,10 +59,8 @@ std::vector<int> visible() {
         found.push_back(match);
         at = end + 1;
     }
-    if (instances_per_gpu() > 0 && found.size() > 1) {
-        found.resize(1);
-    }
-    return found;
+    auto instance = std::find_if(found.begin(), found.end(), [](int x) { return device(x)->is_instance(); });
+    return instance == found.end() ? found : std::vector<int>{*instance};
 }
 
 }  // namespace
@@ -71,12 +70,28 @@ int gpu_count() {
     return count;
 }
 
-int instances_per_gpu() {
-    static const int count = static_cast<int>(setting("CUDASIM_MIG", 0));
-    return count;
+int instances(int gpu) {
+    static const int each = static_cast<int>(setting("CUDASIM_MIG", 0));
+    static const int split = [] {
+        const char* text = getenv("CUDASIM_MIG");
+        const char* colon = text == nullptr ? nullptr : strchr(text, ':');
+        return colon == nullptr ? gpu_count() : atoi(colon + 1);
+    }();
+    return gpu < split ? each : 0;
 }
 
-int device_count() { return gpu_count() * std::max(1, instances_per_gpu()); }
+int first_device(int gpu) {
+    int first = 0;
+    for (int x = 0; x < gpu; x++) {
+        first += std::max(1, instances(x));
+    }
+    return first;
+}
+
+int device_count() {
+    static const int count = first_device(gpu_count());
+    return count;
+}
 
 std::string gpu_uuid(int gpu) {
     char text[64];
@@ -88,9 +103,12 @@ Device* device(int ordinal) {
     // Never destroyed: threads of the process use them until its end.
     static std::vector<Device*>* devices = [] {
         auto* made = new std::vector<Device*>;
-        for (int x = 0; x < device_count(); x++) {
-            size_t memory = static_cast<size_t>(setting("CUDASIM_MEMORY_MB", 2048)) << 20;
-            made->push_back(new Device(x, memory / std::max(1, instances_per_gpu())));
+        size_t memory = static_cast<size_t>(setting("CUDASIM_MEMORY_MB", 2048)) << 20;
+        for (int gpu = 0; gpu < gpu_count(); gpu++) {
+            int parts = std::max(1, instances(gpu));
+            for (int x = 0; x < parts; x++) {
+                made->push_back(new Device(first_device(gpu) + x, memory / static_cast<size_t>(parts)));
+            }
         }
         return made;
     }();
@@ -112,10 +130,18 @@ Device::Device(int ordinal, size_t memory)
     std::thread([this] { run(); }).detach();
 }
 
-int Device::gpu() const { return ordinal_ / std::max(1, instances_per_gpu()); }
+int Device::gpu() const {
+    int gpu = 0;
+    while (first_device(gpu + 1) <= ordinal_) {
+        gpu++;
+    }
+    return gpu;
+}
+
+bool Device::is_instance() const { return instances(gpu()) > 0; }
 
 std::string Device::uuid() const {
-    if (instances_per_gpu() == 0) {
+    if (!is_instance()) {
         return gpu_uuid(gpu());
     }
     char text[64];
@@ -125,7 +151,7 @@ std::string Device::uuid() const {
 
 std::string Device::name() const {
     std::string whole = "Simulated H100 (brazier cudasim)";
-    return instances_per_gpu() == 0 ? whole : whole + " MIG 1g." + std::to_string(memory_.capacity() >> 20) + "mb";
+    return is_instance() ? whole + " MIG 1g." + std::to_string(memory_.capacity() >> 20) + "mb" : whole;
 }
 
 TaskRef Device::enqueue(Stream& stream, std::shared_ptr<const Work> work) {

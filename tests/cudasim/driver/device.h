@@ -48,6 +48,7 @@ class Device {
     int ordinal() const { return ordinal_; }
     // The GPU that it is, or a MIG instance of.
     int gpu() const;
+    bool is_instance() const;
     std::string uuid() const;
     std::string name() const;
     // Guards everything below and the streams and events of the device.
@@ -92,11 +93,12 @@ class Device {
     int error_ = 0;
 };
 
-// A device is a GPU, or a MIG instance where GPUs are split: those of GPU 0 first.
+// A device is a GPU, or a MIG instance of one that is split, in the order of GPUs. CUDASIM_MIG = 2 splits each into two, 2:1 the first.
 Device* device(int ordinal);
 int device_count();
 int gpu_count();
-int instances_per_gpu();  // 0 where GPUs are whole
+int instances(int gpu);  // 0 where it is whole
+int first_device(int gpu);
 std::string gpu_uuid(int gpu);
 // By position among the devices that the process may see.
 int visible_count();

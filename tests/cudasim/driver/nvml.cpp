@@ -41,11 +41,11 @@ struct Unit {
     int gpu;
     int instance;  // -1 for the GPU
 
-    Device* part(int x) const { return device(gpu * std::max(1, instances_per_gpu()) + x); }
+    Device* part(int x) const { return device(first_device(gpu) + x); }
     // The devices that it consists of.
     std::vector<Device*> parts() const {
         std::vector<Device*> found;
-        for (int x = 0; x < std::max(1, instances_per_gpu()); x++) {
+        for (int x = 0; x < std::max(1, instances(gpu)); x++) {
             if (instance < 0 || instance == x) {
                 found.push_back(part(x));
             }
@@ -55,19 +55,19 @@ struct Unit {
     std::string uuid() const { return instance < 0 ? gpu_uuid(gpu) : part(instance)->uuid(); }
 };
 
-// GPUs first, then the instances in order.
+// By GPU, each before its instances.
 Unit* unit(int gpu, int instance) {
-    static std::vector<Unit>* units = [] {
-        auto* made = new std::vector<Unit>;
+    static std::vector<std::vector<Unit>>* units = [] {
+        auto* made = new std::vector<std::vector<Unit>>;
         for (int x = 0; x < gpu_count(); x++) {
-            made->push_back({x, -1});
-        }
-        for (int x = 0; x < gpu_count() * instances_per_gpu(); x++) {
-            made->push_back({x / instances_per_gpu(), x % instances_per_gpu()});
+            made->emplace_back();
+            for (int y = -1; y < instances(x); y++) {
+                made->back().push_back({x, y});
+            }
         }
         return made;
     }();
-    return &(*units)[static_cast<size_t>(instance < 0 ? gpu : gpu_count() + gpu * instances_per_gpu() + instance)];
+    return &(*units)[static_cast<size_t>(gpu)][static_cast<size_t>(instance + 1)];
 }
 
 const Unit& of(void* handle) { return *static_cast<Unit*>(handle); }
@@ -161,8 +161,8 @@ API nvmlDeviceGetTopologyCommonAncestor(void*, void*, int* level) {
     return kSuccess;
 }
 
-API nvmlDeviceGetMigMode(void*, unsigned* current, unsigned* pending) {
-    *current = *pending = instances_per_gpu() > 0;
+API nvmlDeviceGetMigMode(void* handle, unsigned* current, unsigned* pending) {
+    *current = *pending = instances(of(handle).gpu) > 0;
     return kSuccess;
 }
 
@@ -172,7 +172,7 @@ API nvmlDeviceGetMaxMigDeviceCount(void*, unsigned* count) {
 }
 
 API nvmlDeviceGetMigDeviceHandleByIndex(void* handle, unsigned index, void** instance) {
-    if (static_cast<int>(index) >= instances_per_gpu()) {
+    if (static_cast<int>(index) >= instances(of(handle).gpu)) {
         return kNotFound;
     }
     *instance = unit(of(handle).gpu, static_cast<int>(index));

@@ -75,13 +75,14 @@ public final class CudaDevice implements AutoCloseable {
     }
 
     /**
-     * Opens the GPU of an address, as Spark's resources name them. CUDA shows a process one MIG instance, and which one is settled when
-     * it is first used: an instance that is opened before that is named to CUDA here, one that is opened later may not be seen.
+     * Opens the GPU of an address, as Spark's resources name them. On a machine with GPUs in MIG mode CUDA shows a process one MIG
+     * instance or whole GPUs, and which ones is settled when it is first used: what is opened before that is named to CUDA here, what
+     * is opened later may not be seen.
      *
      * @param address an index in nvidia-smi's order, by PCI bus, whatever CUDA_VISIBLE_DEVICES says; or a UUID, {@code GPU-…} or
      *     {@code MIG-…}
      * @throws IllegalArgumentException when this process sees no such GPU, or it is too old
-     * @throws IllegalStateException saying why there is no CUDA, or for an index or a MIG instance no NVML
+     * @throws IllegalStateException saying why there is no CUDA
      */
     public static CudaDevice open(String address) {
         CudaLibraries.require();
@@ -93,10 +94,10 @@ public final class CudaDevice implements AutoCloseable {
         return IntStream.range(0, count()).mapToObj(CudaDevice::at).toList();
     }
 
-    /** Names one MIG instance to CUDA, unless CUDA has been used already. */
-    static synchronized void showOnly(String uuid) {
+    /** Names to CUDA what this process uses, unless CUDA has been used already. */
+    static synchronized void showOnly(String uuids) {
         if (!initialized) {
-            NativeEnvironment.set(GpuInventory.VISIBLE, uuid);
+            NativeEnvironment.set(GpuInventory.VISIBLE, uuids);
         }
     }
 

@@ -5,11 +5,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 
@@ -24,12 +22,15 @@ public final class CudaLibraries {
 
     private static final String DRIVER = "libcuda.so.1";
 
-    /** What training needs, in the order of their needs. */
-    public static final List<String> TRAINING = List.of(
-            DRIVER, "libcudart.so.13", "libnvrtc.so.13", "libcublasLt.so.13", "libcublas.so.13", "libnccl.so.2");
+    private static final String RUNTIME = "libcudart.so.13";
+    private static final String MANAGER = "libnvidia-ml.so.1";
+
+    /** What training needs, in the order of their needs: NCCL opens the driver's manager itself. */
+    public static final List<String> TRAINING =
+            List.of(DRIVER, RUNTIME, "libnvrtc.so.13", "libcublasLt.so.13", "libcublas.so.13", MANAGER, "libnccl.so.2");
 
     /** What NVML needs: its preset loads that of the driver first. */
-    public static final List<String> MANAGEMENT = List.of(DRIVER, "libcudart.so.13", "libnvidia-ml.so.1");
+    public static final List<String> MANAGEMENT = List.of(DRIVER, RUNTIME, MANAGER);
 
     private static final List<String> USUAL = List.of(
             "/usr/local/nvidia/lib64",
@@ -75,10 +76,8 @@ public final class CudaLibraries {
 
     /** The path of each library that is in one of the folders, from the first that has it. */
     static Map<String, Path> find(List<Path> folders) {
-        Set<String> sonames = new LinkedHashSet<>(TRAINING);
-        sonames.addAll(MANAGEMENT);
         Map<String, Path> found = new LinkedHashMap<>();
-        for (String soname : sonames) {
+        for (String soname : TRAINING) {
             folders.stream()
                     .map(folder -> folder.resolve(soname))
                     .filter(Files::isRegularFile)

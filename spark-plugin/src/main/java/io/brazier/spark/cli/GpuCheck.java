@@ -11,12 +11,10 @@ import io.brazier.cuda.Nvml;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.stream.Collectors;
 
 /** The GPUs of the machine, NVIDIA's libraries, and what device=auto makes of them. */
@@ -80,9 +78,7 @@ final class GpuCheck {
         Optional<String> unavailable = Nvml.unavailable();
         if (unavailable.isPresent()) {
             findings.add(Finding.warn("gpu", unavailable.get(), "without it discovery finds no GPU"));
-            boolean missing =
-                    CudaLibraries.unavailable(CudaLibraries.MANAGEMENT).isPresent();
-            return missing ? Optional.empty() : unavailable; // training itself asks the driver alone
+            return unavailable;
         }
         try {
             return inventory(Nvml.inventory());
@@ -201,9 +197,7 @@ final class GpuCheck {
 
     /** Where each library is and which it is, or where to get it; says why training cannot load them, if so. */
     private Optional<String> libraries() {
-        Set<String> sonames = new LinkedHashSet<>(CudaLibraries.MANAGEMENT);
-        sonames.addAll(CudaLibraries.TRAINING);
-        for (String soname : sonames) {
+        for (String soname : CudaLibraries.TRAINING) {
             Path path = CudaLibraries.found().get(soname);
             findings.add(
                     path == null

@@ -135,17 +135,29 @@ class GpuDiscoveryTest {
                 "refused: GPU 0, " + gpu(0) + ", is in MIG mode, which gives it out in parts: name one of ["
                         + instance(0) + ", " + instance(1) + "]",
                 lines.get(0));
-        assertTrue(lines.get(1).startsWith("refused: MIG instance MIG-7 is none of those"), lines.get(1));
+        assertTrue(lines.get(1).startsWith("refused: GPU MIG-7 is none of those"), lines.get(1));
         assertEquals(instance(3) + " 0 of 1, 1024 MiB", lines.get(2));
         assertEquals(lines.get(2), lines.get(3));
         assertTrue(
                 lines.get(4).startsWith("refused: GPU " + instance(0) + " is none of those")
-                        && lines.get(4).endsWith("one MIG instance, the first that it used"),
+                        && lines.get(4).endsWith("one MIG instance or whole GPUs, as it first used"),
                 lines.get(4));
         split.put("CUDA_VISIBLE_DEVICES", instance(2) + "," + instance(3));
         lines = probe(split, "open", instance(0), instance(3));
         assertTrue(lines.get(0).contains("may use with CUDA_VISIBLE_DEVICES=" + instance(2)), lines.get(0));
         assertEquals(instance(3) + " 0 of 1, 1024 MiB", lines.get(1));
+    }
+
+    /** CUDA shows a process no whole GPU beside an instance. */
+    @Test
+    void wholeGpusCanBeOpenedOnAMachineWithInstances() throws Exception {
+        Map<String, String> mixed = machine(3, "CUDASIM_MIG", "2:1");
+        assertEquals(json(instance(0), instance(1), gpu(1), gpu(2)), announced(mixed));
+        List<String> lines = probe(mixed, "open", gpu(2), "1", instance(0));
+        assertEquals(gpu(2) + " 1 of 2, 2048 MiB", lines.get(0));
+        assertEquals(gpu(1) + " 0 of 2, 2048 MiB", lines.get(1));
+        assertTrue(lines.get(2).startsWith("refused: GPU " + instance(0) + " is none of those"), lines.get(2));
+        assertEquals(List.of(instance(1) + " 0 of 1, 1024 MiB"), probe(mixed, "open", instance(1)));
     }
 
     private static String doctor(Map<String, String> environment) throws IOException, InterruptedException {
