@@ -11,6 +11,7 @@ import io.brazier.cuda.Nvml;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -157,23 +158,30 @@ final class GpuCheck {
                                         + " mode with nvidia-smi -mig 0"));
     }
 
-    /** One finding where all pairs are alike, else one for each pair. */
+    /** One finding for each way in which GPUs are joined. */
     private void links(GpuInventory inventory) {
-        List<Link> links = inventory.links();
-        long kinds = links.stream()
-                .map(link -> link.numNvLinks() + " " + link.path())
-                .distinct()
-                .count();
-        for (Link link : kinds == 1 ? links.subList(0, 1) : links) {
-            String between = kinds == 1 ? "all GPUs" : "GPUs " + link.from() + " and " + link.to();
+        Map<String, List<Link>> alike = inventory.links().stream()
+                .collect(Collectors.groupingBy(
+                        link -> link.numNvLinks() > 0
+                                ? link.numNvLinks() + " NVLinks"
+                                : "no NVLink (" + link.path() + ")",
+                        LinkedHashMap::new,
+                        Collectors.toList()));
+        alike.forEach((how, links) -> {
+            String pairs = links.size() == inventory.links().size()
+                    ? "between all GPUs"
+                    : "between GPUs "
+                            + links.stream()
+                                    .map(link -> link.from() + " and " + link.to())
+                                    .collect(Collectors.joining(", "));
             findings.add(
-                    link.numNvLinks() > 0
-                            ? Finding.ok("links", link.numNvLinks() + " NVLinks between " + between)
+                    links.get(0).numNvLinks() > 0
+                            ? Finding.ok("links", how + " " + pairs)
                             : Finding.warn(
                                     "links",
-                                    "no NVLink between " + between + ", " + link.path(),
-                                    "tensor parallelism between them is slow: let data or pipeline parallelism cross there"));
-        }
+                                    how + " " + pairs,
+                                    "tensor parallelism over PCI is slow: let data or pipeline parallelism cross there"));
+        });
     }
 
     /** Why this environment leaves no GPU, if it does. */

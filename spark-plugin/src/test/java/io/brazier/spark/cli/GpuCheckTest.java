@@ -55,15 +55,16 @@ class GpuCheckTest {
     }
 
     @Test
-    void pairsWithoutNvLinkAreNamed() {
+    void pairsWithoutNvLinkAreNamedTogether() {
+        List<Gpu> gpus = List.of(gpu(0, 90), gpu(1, 90), gpu(2, 90));
+        List<Link> links = List.of(link(0, 1, 4), link(0, 2, 0), link(1, 2, 0));
+        List<Finding> findings = GpuCheck.of(new GpuInventory("590", CUDA_13, gpus, links), Map.of());
+        assertEquals(6, findings.size());
+        assertEquals(Finding.ok("links", "4 NVLinks between GPUs 0 and 1"), findings.get(4));
+        assertEquals(Finding.Level.WARN, findings.get(5).level());
         assertEquals(
-                List.of("OK NVIDIA driver", "OK gpu 0", "OK gpu 1", "OK gpu 2", "OK links", "WARN links", "WARN links"),
-                found(
-                        CUDA_13,
-                        List.of(gpu(0, 90), gpu(1, 90), gpu(2, 90)),
-                        link(0, 1, 4),
-                        link(0, 2, 0),
-                        link(1, 2, 0)));
+                "no NVLink (on different NUMA nodes) between GPUs 0 and 2, 1 and 2",
+                findings.get(5).text());
     }
 
     @Test
