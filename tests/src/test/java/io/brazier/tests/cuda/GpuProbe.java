@@ -4,6 +4,11 @@ import io.brazier.cuda.CudaDevice;
 import io.brazier.cuda.GpuInventory;
 import io.brazier.cuda.Nvml;
 import io.brazier.spark.plugin.GpuDiscovery;
+import java.io.File;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -15,8 +20,8 @@ import org.apache.spark.resource.ResourceRequest;
 public final class GpuProbe {
     private GpuProbe() {}
 
-    /** @param arguments {@code inventory}, {@code open ADDRESS...} or {@code announce RESOURCE...} */
-    public static void main(String[] arguments) {
+    /** @param arguments {@code inventory}, {@code open ADDRESS...} or {@code announce RESOURCE...}, which opens a GPU then */
+    public static void main(String[] arguments) throws Exception {
         List<String> names = Arrays.asList(arguments).subList(1, arguments.length);
         switch (arguments[0]) {
             case "inventory":
@@ -26,6 +31,12 @@ public final class GpuProbe {
                 names.forEach(GpuProbe::open);
                 break;
             case "announce":
+                for (String resource : names) {
+                    elsewhere("announceHere", resource);
+                }
+                open("1");
+                break;
+            case "announceHere":
                 names.forEach(GpuProbe::announce);
                 break;
             default:
@@ -46,6 +57,20 @@ public final class GpuProbe {
                     + (device.totalBytes() >> 20) + " MiB");
         } catch (IllegalArgumentException e) {
             System.out.println("refused: " + e.getMessage());
+        }
+    }
+
+    /** As Spark calls plugins: by a class loader of their own. */
+    private static void elsewhere(String... arguments) throws Exception {
+        List<URL> urls = new ArrayList<>();
+        for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
+            urls.add(Path.of(entry).toUri().toURL());
+        }
+        try (URLClassLoader loader =
+                new URLClassLoader(urls.toArray(URL[]::new), ClassLoader.getPlatformClassLoader())) {
+            loader.loadClass(GpuProbe.class.getName())
+                    .getMethod("main", String[].class)
+                    .invoke(null, (Object) arguments);
         }
     }
 
