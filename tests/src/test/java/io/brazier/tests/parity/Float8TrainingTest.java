@@ -146,13 +146,17 @@ class Float8TrainingTest {
         assertEquals(expected.evaluation(), actual.evaluation(), LOSS * expected.evaluation(), "evaluation");
     }
 
-    /** A scale stays for a step, so that neither the order of micro-batches nor computing again changes what is rounded. */
+    /**
+     * A scale stays for a step, so that neither the order of micro-batches nor computing again changes what is rounded. Of four stages
+     * two have no such products.
+     */
     @Test
     void pipelinesAndRecomputationChangeNoBit() {
         Run one = train(GPT, mesh(1, 1, 1, 1));
         for (Layout layout : List.of(
                 mesh(1, 1, 1, 1).withRecompute(Recompute.FULL),
-                mesh(1, 2, 1, 1),
+                mesh(1, 4, 1, 1),
+                mesh(1, 2, 1, 1).withSchedule(Schedule.INTERLEAVED, 2),
                 mesh(1, 2, 1, 1).withSchedule(Schedule.ZB_H1, 1))) {
             new LayoutCase(GPT, layout, NUM_MICRO_BATCHES).assertEqualBits(one, train(GPT, layout));
         }
