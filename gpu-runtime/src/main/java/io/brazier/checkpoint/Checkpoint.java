@@ -113,6 +113,13 @@ public final class Checkpoint {
         return state;
     }
 
+    /** Elements of an array that shards hold, 0 when there is no such array. */
+    public long numElements(String array) {
+        return parts.getOrDefault(array, List.of()).stream()
+                .mapToLong(part -> part.slice.count())
+                .sum();
+    }
+
     /**
      * Verifies the shard files that hold elements [offset, offset + count) of an array.
      *

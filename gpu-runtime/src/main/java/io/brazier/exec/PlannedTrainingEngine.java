@@ -266,25 +266,51 @@ public final class PlannedTrainingEngine implements TrainingEngine {
 
     @Override
     public void read(Parameter parameter, State state, long offset, FloatBuffer target) {
-        Slice slice = slice(parameter, state);
-        while (target.hasRemaining()) {
-            int bytes = Math.min(LoadedPlan.maxTransferBytes(), target.remaining() * Float.BYTES);
-            ByteBuffer part = loaded.read(slice, offset * Float.BYTES, bytes);
-            target.put(part.asFloatBuffer());
-            offset += bytes / Float.BYTES;
-        }
+        read(slice(parameter, state), offset, target);
     }
 
     @Override
     public void write(Parameter parameter, State state, long offset, FloatBuffer source) {
-        Slice slice = slice(parameter, state);
+        write(slice(parameter, state), offset, source);
+    }
+
+    private Slice scales() {
+        return new Slice(Region.SCALES, 0, loaded.plan().regions().getOrDefault(Region.SCALES, 0L));
+    }
+
+    @Override
+    public long numScales() {
+        return scales().bytes() / Float.BYTES;
+    }
+
+    @Override
+    public void readScales(long offset, FloatBuffer target) {
+        read(scales(), offset, target);
+    }
+
+    @Override
+    public void writeScales(long offset, FloatBuffer source) {
+        write(scales(), offset, source);
+    }
+
+    private void read(Slice slice, long offset, FloatBuffer target) {
+        long at = offset * Float.BYTES;
+        while (target.hasRemaining()) {
+            int bytes = Math.min(LoadedPlan.maxTransferBytes(), target.remaining() * Float.BYTES);
+            ByteBuffer part = loaded.read(slice, at, bytes);
+            target.put(part.asFloatBuffer());
+            at += bytes;
+        }
+    }
+
+    private void write(Slice slice, long offset, FloatBuffer source) {
+        long at = offset * Float.BYTES;
         while (source.hasRemaining()) {
             FloatBuffer part = source.slice();
             part.limit(Math.min(LoadedPlan.maxTransferBytes() / Float.BYTES, part.remaining()));
             int count = part.remaining();
-            loaded.write(slice, offset * Float.BYTES, count * Float.BYTES, b -> b.asFloatBuffer()
-                    .put(part));
-            offset += count;
+            loaded.write(slice, at, count * Float.BYTES, b -> b.asFloatBuffer().put(part));
+            at += (long) count * Float.BYTES;
             source.position(source.position() + count);
         }
     }

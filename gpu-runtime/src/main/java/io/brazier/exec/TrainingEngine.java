@@ -87,6 +87,18 @@ public interface TrainingEngine extends AutoCloseable {
     /** Copies source.remaining() elements into a parameter's state, from kept element offset on. */
     void write(Parameter parameter, State state, long offset, FloatBuffer source);
 
+    /**
+     * Elements f32 that this rank keeps between steps beside its parameters: scales of products in eight bits, 0 where there are none. They
+     * are of use to the same rank of the same layout alone, and a run that lacks them makes new ones.
+     */
+    long numScales();
+
+    /** Copies target.remaining() elements of the scales, from one on, into target. */
+    void readScales(long offset, FloatBuffer target);
+
+    /** Copies source.remaining() elements into the scales, from one on. */
+    void writeScales(long offset, FloatBuffer source);
+
     /** Makes weights that were written seen by products, on all ranks. Collective. */
     void publish();
 

@@ -15,6 +15,8 @@ import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingEngine.Parameter;
 import io.brazier.exec.TrainingEngine.State;
 import io.brazier.tensor.Range;
+import io.brazier.tensor.Shape;
+import io.brazier.tensor.Shard;
 import io.brazier.train.Trainer.Progress;
 import io.brazier.train.TrainingException.Category;
 import io.brazier.train.TrainingListener.Phase;
@@ -138,6 +140,9 @@ final class TrainingCheckpoints {
                 Parameter p = array.parameter();
                 p.forEachRun(0, p.numElements(), (global, local, count) -> opened.verify(array.name(), global, count));
             }
+            if (hasScales(opened)) {
+                opened.verify(scales(), 0, run.engine().numScales());
+            }
             checkpoint = opened;
         } catch (CheckpointException e) {
             damage = e.getMessage();
@@ -175,7 +180,24 @@ final class TrainingCheckpoints {
                 array.write().read(from, chunk);
             }
         }
+        if (hasScales(checkpoint)) {
+            FloatBuffer scales =
+                    FloatBuffer.allocate(Math.toIntExact(run.engine().numScales()));
+            checkpoint.read(scales(), 0, scales);
+            run.engine().writeScales(0, scales.flip());
+        }
         run.engine().publish();
+    }
+
+    /** The array of this rank's scales, which no other rank and no other layout can use. */
+    private String scales() {
+        return "scales/" + run.layout().mesh() + "/chunks " + run.layout().chunksPerStage() + "/rank "
+                + communicator.rank();
+    }
+
+    private boolean hasScales(Checkpoint checkpoint) {
+        long count = run.engine().numScales();
+        return count > 0 && checkpoint.numElements(scales()) == count;
     }
 
     private void checkSettings(String path, JsonNode theirs) {
@@ -291,6 +313,11 @@ final class TrainingCheckpoints {
                 sources.add(new Source(new Slice(array.name(), p.shard(), share), (offset, target) -> array.read()
                         .read(from + offset, target)));
             }
+        }
+        long count = run.engine().numScales();
+        if (count > 0) {
+            Slice all = new Slice(scales(), Shard.whole(Shape.of(count)), new Range(0, count));
+            sources.add(new Source(all, run.engine()::readScales));
         }
         return sources;
     }

@@ -124,6 +124,21 @@ final class FakeEngine implements TrainingEngine {
     }
 
     @Override
+    public long numScales() {
+        return 0;
+    }
+
+    @Override
+    public void readScales(long offset, FloatBuffer target) {
+        throw new AssertionError("there are no scales");
+    }
+
+    @Override
+    public void writeScales(long offset, FloatBuffer source) {
+        throw new AssertionError("there are no scales");
+    }
+
+    @Override
     public void publish() {}
 
     @Override

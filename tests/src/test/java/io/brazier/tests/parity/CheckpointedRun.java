@@ -4,8 +4,6 @@ import io.brazier.checkpoint.CheckpointStore;
 import io.brazier.checkpoint.LocalStorage;
 import io.brazier.collective.Communicator;
 import io.brazier.cpu.CpuCommunicators;
-import io.brazier.cpu.CpuEngines;
-import io.brazier.exec.LoadedPlan.Fill;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.nn.InitialWeights;
 import io.brazier.nn.ModelConfig;
@@ -13,6 +11,7 @@ import io.brazier.nn.ParameterSpec;
 import io.brazier.nn.RankView;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.Layout;
+import io.brazier.tests.parity.Ranks.Engines;
 import io.brazier.train.BatchSource;
 import io.brazier.train.EvaluationReport;
 import io.brazier.train.Resume;
@@ -61,6 +60,7 @@ final class CheckpointedRun {
 
     private final ModelConfig model;
     private final Layout layout;
+    private final Engines engines;
     private final CheckpointStore store;
     private final Resume resume;
     private final Map<String, Kept> states = new ConcurrentHashMap<>();
@@ -79,15 +79,20 @@ final class CheckpointedRun {
         }
     }
 
-    private CheckpointedRun(ModelConfig model, Layout layout, String directory, Resume resume) {
+    private CheckpointedRun(ModelConfig model, Layout layout, Engines engines, String directory, Resume resume) {
         this.model = model;
         this.layout = layout;
+        this.engines = engines;
         this.store = new CheckpointStore(new LocalStorage(), directory);
         this.resume = resume;
     }
 
     static Outcome train(ModelConfig model, Layout layout, String directory, Resume resume) {
-        CheckpointedRun run = new CheckpointedRun(model, layout, directory, resume);
+        return train(model, layout, Engines.cpu(1), directory, resume);
+    }
+
+    static Outcome train(ModelConfig model, Layout layout, Engines engines, String directory, Resume resume) {
+        CheckpointedRun run = new CheckpointedRun(model, layout, engines, directory, resume);
         int size = layout.mesh().worldSize();
         List<Communicator> communicators = CpuCommunicators.local(size, Duration.ofSeconds(60));
         ExecutorService threads = Executors.newFixedThreadPool(size);
@@ -112,8 +117,8 @@ final class CheckpointedRun {
 
     private TrainingResult rank(Communicator c) throws IOException {
         List<ParameterSpec> parameters = model.model().parameters();
-        try (TrainingEngine engine = CpuEngines.training(
-                CONFIG.spec(model, layout), c, 1, new InitialWeights(parameters, CONFIG.seed()), Fill.NAN)) {
+        try (TrainingEngine engine =
+                engines.open(CONFIG.spec(model, layout), c, new InitialWeights(parameters, CONFIG.seed()))) {
             TrainingResult result = Trainer.run(new Trainer.Run(
                     model,
                     layout,

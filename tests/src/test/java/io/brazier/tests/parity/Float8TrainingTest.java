@@ -23,6 +23,7 @@ import io.brazier.nn.GptConfig;
 import io.brazier.nn.GptConfig.Variant;
 import io.brazier.nn.LlamaConfig;
 import io.brazier.nn.LlamaConfig.Experts;
+import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.pipeline.Schedule;
 import io.brazier.plan.Layout;
@@ -37,9 +38,12 @@ import io.brazier.program.Scaled.ScaledMatMul;
 import io.brazier.program.Value;
 import io.brazier.tensor.Mesh;
 import io.brazier.tests.cuda.Cudasim;
+import io.brazier.tests.parity.CheckpointedRun.Outcome;
 import io.brazier.tests.parity.Ranks.Engines;
 import io.brazier.tests.parity.Ranks.Run;
+import io.brazier.train.Resume;
 import java.nio.FloatBuffer;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -50,6 +54,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -292,6 +297,29 @@ class Float8TrainingTest {
             }
             return null;
         });
+    }
+
+    /** The same layout finds its scales again, to the last bit; another one measures its tensors anew. */
+    @Test
+    void runsThatResumeGoOn(@TempDir Path directory) {
+        ModelConfig model = GptConfig.of(CheckpointedRun.VOCABULARY, 16, 2, 4, 32);
+        Layout layout = mesh(2, 1, 1, 1).withPrecision(Precision.FP8);
+        Engines gpus = onGpus(Mode.GRAPH);
+        String saved = directory.resolve("saved").toString();
+        Outcome first = CheckpointedRun.train(model, layout, gpus, saved, new Resume.Auto());
+        Resume resume = new Resume.From(saved + "/step-00000003");
+        String other = directory.resolve("same").toString();
+        Outcome same = CheckpointedRun.train(model, layout, gpus, other, resume);
+        List<Double> expected = first.losses().subList(3, CheckpointedRun.NUM_STEPS);
+        assertEquals(expected, same.losses());
+        other = directory.resolve("other").toString();
+        Layout pipeline = mesh(1, 2, 1, 1).withPrecision(Precision.FP8);
+        List<Double> elsewhere =
+                CheckpointedRun.train(model, pipeline, gpus, other, resume).losses();
+        for (int x = 0; x < expected.size(); x++) {
+            assertEquals(expected.get(x), elsewhere.get(x), LOSS * expected.get(x), "loss of step " + (3 + x));
+        }
+        assertArrayEquals(new String[0], Cudasim.takeViolations());
     }
 
     private static void write(TrainingEngine engine, Parameter p, float[] values) {
