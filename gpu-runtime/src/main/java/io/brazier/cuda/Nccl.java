@@ -82,7 +82,8 @@ final class Nccl {
             int result = ncclCommSplit(handle, member ? color : NCCL_SPLIT_NOCOLOR, key, split.handle, config);
             settle("ncclCommSplit for " + part, result);
             if (member) {
-                split.settle("ncclCommSplit for " + part, ncclSuccess);
+                // The part joins on its own time, whatever the call said of the whole.
+                split.settle("ncclCommSplit for " + part, ncclInProgress);
             }
         }
         return member ? split : null;
