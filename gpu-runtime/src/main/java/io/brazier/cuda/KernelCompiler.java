@@ -53,7 +53,8 @@ public final class KernelCompiler {
     }
 
     private List<String> options() {
-        return List.of("--gpu-architecture=sm_" + computeCapability, "--std=c++17");
+        // Without the last, CUDA 13.0 and 13.1 take generic lambdas for functions of the host.
+        return List.of("--gpu-architecture=sm_" + computeCapability, "--std=c++17", "-default-device");
     }
 
     private static Compiled compile(String file, List<String> options) {
