@@ -64,6 +64,37 @@ setup_tools() {
     export PATH="$JAVA_HOME/bin:$PATH"
 }
 
+# The first Python that is new enough and can make an environment.
+find_python() {
+    local python
+    for python in python3 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3; do
+        if "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            echo "$python"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# python_environment NAME REQUIREMENTS...: target/NAME with the packages of these files from PyPI, made again when they have changed.
+python_environment() {
+    local environment="$ROOT/target/$1" log="$ROOT/target/$1.log" python stamp
+    shift
+    stamp="$(cat "$@" | sha256sum)"
+    if [ "$(cat "$environment/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
+    find_python >/dev/null || install_packages python3 python3-venv
+    python="$(find_python)" || die "Python 3.10 or later with its venv module is missing: install python3-venv."
+    say "Installing what $(basename -a "$@" | paste -sd' ' -) names from PyPI (log: target/$(basename "$log"))"
+    rm -rf "$environment"
+    "$python" -m venv "$environment"
+    "$environment/bin/pip" install --disable-pip-version-check "${@/#/--requirement=}" >"$log" 2>&1 ||
+        die "pip install of $* failed: see $log"
+    echo "$stamp" >"$environment/stamp"
+}
+
+# NVIDIA's compiler, where the suite and bin/bench kernels look for it.
+cuda_tools() { python_environment cuda-tools "$ROOT/tests/cuda-tools.txt"; }
+
 # Runs Maven quietly; its output goes to target/NAME.log and is shown when it fails.
 maven() {
     local log="$ROOT/target/$1.log"

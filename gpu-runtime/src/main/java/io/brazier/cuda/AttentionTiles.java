@@ -9,11 +9,11 @@ import io.brazier.tensor.DType;
  *
  * @param width the compiled width, at least a head's
  */
-record AttentionTiles(int width, int rows, int threads, int sharedBytes) {
+public record AttentionTiles(int width, int rows, int threads, int sharedBytes) {
     private static final int MAX_WIDTH = 256;
 
     /** Of attention_WIDTH: rows are queries. */
-    static AttentionTiles forward(DType type, Heads heads) {
+    public static AttentionTiles forward(DType type, Heads heads) {
         int width = padded(type, heads);
         if (type == DType.F32) {
             return plain(width, 3);
@@ -23,7 +23,7 @@ record AttentionTiles(int width, int rows, int threads, int sharedBytes) {
     }
 
     /** Of attention_dq_WIDTH: rows are queries. */
-    static AttentionTiles queryGradient(DType type, Heads heads) {
+    public static AttentionTiles queryGradient(DType type, Heads heads) {
         int width = padded(type, heads);
         if (type == DType.F32) {
             return plain(width, 4);
@@ -33,7 +33,7 @@ record AttentionTiles(int width, int rows, int threads, int sharedBytes) {
     }
 
     /** Of attention_dkv_WIDTH: rows are keys. */
-    static AttentionTiles keyGradients(DType type, Heads heads) {
+    public static AttentionTiles keyGradients(DType type, Heads heads) {
         int width = padded(type, heads);
         if (type == DType.F32) {
             return plain(width, 4);

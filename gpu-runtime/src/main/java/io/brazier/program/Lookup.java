@@ -133,11 +133,14 @@ public sealed interface Lookup extends Op {
             return in.get(1).shape().numElements();
         }
 
-        /** Rows of the result are read and written once for each row of dy, and all are zeroed where nothing is added to. */
+        /** Rows of the result, f32, are read and written once for each row of dy, and all are zeroed where nothing is added to. */
         @Override
         public double bytes(List<TensorType> in) {
-            double zeroed = addend == Operand.PRESENT ? 0 : infer(in).get(0).bytes();
-            return in.get(0).bytes() + 3.0 * in.get(1).bytes() + zeroed;
+            TensorType result = infer(in).get(0);
+            double zeroed = addend == Operand.PRESENT ? 0 : result.bytes();
+            double added =
+                    2.0 * in.get(1).shape().numElements() * result.dtype().bytes();
+            return in.get(0).bytes() + in.get(1).bytes() + added + zeroed;
         }
 
         @Override

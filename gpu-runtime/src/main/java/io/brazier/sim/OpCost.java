@@ -7,6 +7,7 @@ import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.program.Op;
 import io.brazier.program.Ring;
+import io.brazier.program.Rotary;
 import io.brazier.program.Scaled.ScaledMatMul;
 import io.brazier.sim.Hardware.AttentionKernels;
 import io.brazier.sim.Hardware.Products;
@@ -48,6 +49,35 @@ public final class OpCost {
         return Math.max(arithmetic, memory) + hardware.kernelSeconds();
     }
 
+    /**
+     * The least time that a device could take.
+     *
+     * @param arithmeticSeconds FLOPs at the peak of their kind
+     * @param memorySeconds bytes at the memory's bandwidth
+     */
+    public record Bound(double arithmeticSeconds, double memorySeconds) {
+        public double seconds() {
+            return Math.max(arithmeticSeconds, memorySeconds);
+        }
+    }
+
+    /** What no kernel for the instruction can beat, from the same counts as {@link #seconds(Instruction)}. */
+    public Bound bound(Instruction instruction) {
+        double peak = isProduct(instruction.op()) || attends(instruction.op())
+                ? hardware.peak(instruction.inputs().get(0).type().dtype())
+                : hardware.vectorFlopsPerSecond();
+        return new Bound(instruction.flops() / peak, instruction.bytes() / hardware.memoryBytesPerSecond());
+    }
+
+    private static boolean isProduct(Op op) {
+        return op instanceof MatMul || op instanceof BatchedMatMul || op instanceof ScaledMatMul;
+    }
+
+    private static boolean attends(Op op) {
+        boolean rotates = op instanceof Rotary || op instanceof Rotary.RotaryGrad;
+        return (op instanceof Attention || op instanceof Ring) && !rotates;
+    }
+
     /** Seconds to copy so many bytes. */
     double copySeconds(long bytes) {
         return 2 * bytes / hardware.streamBytesPerSecond() + hardware.kernelSeconds();
@@ -56,10 +86,10 @@ public final class OpCost {
     private double arithmeticSeconds(Instruction instruction) {
         Op op = instruction.op();
         TensorType x = instruction.inputs().get(0).type();
-        if (op instanceof MatMul || op instanceof BatchedMatMul || op instanceof ScaledMatMul) {
+        if (isProduct(op)) {
             return seconds(product(instruction)) / pace;
         }
-        if (op instanceof Attention || op instanceof Ring) {
+        if (attends(op)) {
             return instruction.flops() / (hardware.peak(x.dtype()) * fraction(op, x.shape()) * pace);
         }
         return instruction.flops() / hardware.vectorFlopsPerSecond();
