@@ -9,6 +9,7 @@ import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
 import io.brazier.program.Experts;
+import io.brazier.program.Fused;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix;
 import io.brazier.program.Matrix.MatMul;
@@ -58,6 +59,7 @@ public final class CpuBackend implements Backend {
         this.numThreads = numThreads;
         bindThread();
         matrix();
+        fused();
         elementwise();
         norms();
         attention();
@@ -90,6 +92,11 @@ public final class CpuBackend implements Backend {
             long addend = op.addend() == Operand.PRESENT ? a.input(1) : 0;
             return () -> CpuNative.sumRows(a.input(0), addend, a.output(0), x.rows(), x.width());
         });
+    }
+
+    private void fused() {
+        put(Fused.LinearGrad.class, this::lowerParts);
+        put(Fused.MatMulGeluGrad.class, this::lowerParts);
     }
 
     private CpuMatMul product(MatMul op, Instruction i) {
@@ -302,6 +309,9 @@ public final class CpuBackend implements Backend {
         Instruction i = CpuRing.local(instruction);
         if (i.op() instanceof MatMul op) {
             return product(op, i).scratchBytes();
+        }
+        if (i.op() instanceof Fused op) {
+            return workspaceBytesOfParts(op, i);
         }
         if (i.op() instanceof BatchedMatMul || i.op() instanceof Experts) {
             return CpuExperts.workspaceBytes(this, i);

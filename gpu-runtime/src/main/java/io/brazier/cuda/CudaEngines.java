@@ -14,6 +14,7 @@ import io.brazier.nn.WeightSource;
 import io.brazier.plan.InferencePlan;
 import io.brazier.plan.Layout;
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.Request;
 import io.brazier.plan.TrainingPlan;
 import io.brazier.tensor.Mesh;
 import java.util.function.Function;
@@ -40,7 +41,8 @@ public final class CudaEngines {
         spec.layout().mesh().requireRanks(communicator.size());
         requirePrecision(spec.layout(), device);
         return closedOnFailure(new CudaBackend(device, mode), backend -> {
-            TrainingPlan plan = TrainingPlan.make(spec.request(communicator.rank()), backend::workspaceBytes);
+            Request request = spec.request(communicator.rank()).with(Request.Backward.FUSED);
+            TrainingPlan plan = TrainingPlan.make(request, backend::workspaceBytes);
             connect(backend, plan.plan(), communicator, device);
             return new PlannedTrainingEngine(plan, new LoadedPlan(plan.plan(), backend, fill), spec, initial);
         });

@@ -1,22 +1,25 @@
 package io.brazier.cuda;
 
-import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_BIAS;
-import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_DEFAULT;
-import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_GELU;
-import static org.bytedeco.cuda.global.cublas.CUBLASLT_EPILOGUE_GELU_BIAS;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_A_SCALE_POINTER;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_BIAS_POINTER;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_B_SCALE_POINTER;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_EPILOGUE;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_TRANSA;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_DESC_TRANSB;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES;
+import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT;
 import static org.bytedeco.cuda.global.cublas.CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_COMPUTE_32F;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_OP_N;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_OP_T;
+import static org.bytedeco.cuda.global.cublas.CUBLAS_STATUS_NOT_SUPPORTED;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_STATUS_SUCCESS;
 import static org.bytedeco.cuda.global.cublas.cublasLtCreate;
 import static org.bytedeco.cuda.global.cublas.cublasLtDestroy;
@@ -37,8 +40,11 @@ import static org.bytedeco.cuda.global.cudart.CUDA_R_32F;
 import static org.bytedeco.cuda.global.cudart.CUDA_R_8F_E4M3;
 import static org.bytedeco.cuda.global.cudart.CUDA_R_8F_E5M2;
 
+import io.brazier.cuda.ProductShape.Epilogue;
+import io.brazier.plan.Slice;
 import io.brazier.program.Float8;
 import io.brazier.tensor.DType;
+import java.util.List;
 import org.bytedeco.cuda.cublas.cublasLtContext;
 import org.bytedeco.cuda.cublas.cublasLtMatmulDescOpaque_t;
 import org.bytedeco.cuda.cublas.cublasLtMatmulHeuristicResult_t;
@@ -52,7 +58,7 @@ import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerPointer;
 
 /**
- * One product by cuBLASLt: y = activation(op(x) op(w) + addend + bias), sums in f32. cuBLASLt counts columns first, so that it is given
+ * One product by cuBLASLt: y = epilogue(op(x) op(w) + addend), sums in f32. cuBLASLt counts columns first, so that it is given
  * y' = op(w)' op(x)', whose columns are y's rows.
  */
 final class CudaProduct implements AutoCloseable {
@@ -60,41 +66,18 @@ final class CudaProduct implements AutoCloseable {
     /** What cuBLASLt may take to split sums: its recommendation for an H100. */
     private static final long MAX_WORKSPACE_BYTES = 32L << 20;
 
-    /** Stands for scales whose place is not known yet: a kernel that is chosen without scales may not work with them. */
+    /** Stands for what has no place yet: a kernel that is chosen without scales, bias or else may not work with them. */
     private static final long SOME_ADDRESS = 256;
 
-    /**
-     * What is multiplied: batch times y [m, n], contracting k.
-     *
-     * @param transposeX, transposeW whether x is [k, m], w is [n, k]
-     * @param bias type of the bias, null for none
-     * @param eight what x and w are instead of input, null for none; then x is [m, k] and w is [n, k]
-     */
-    record Shape(
-            long batch,
-            long m,
-            long n,
-            long k,
-            boolean transposeX,
-            boolean transposeW,
-            DType input,
-            DType output,
-            DType bias,
-            boolean addend,
-            boolean gelu,
-            EightBits eight) {
+    /** What cuBLASLt may assume of addresses; it would take 256 bytes for granted. */
+    private static final List<Integer> ALIGNMENTS = List.of(
+            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES);
 
-        private int typeOfX() {
-            return eight == null ? type(input) : type(eight.x());
-        }
-
-        private int typeOfW() {
-            return eight == null ? type(input) : type(eight.w());
-        }
-    }
-
-    /** Operands of eight bits. */
-    record EightBits(Float8 x, Float8 w) {}
+    /** Addresses; vector, addend and beside are 0 where the shape has none. */
+    record Places(long x, long w, long vector, long addend, long beside, long y, long workspace) {}
 
     /** cuBLASLt for one device. */
     static final class Library implements AutoCloseable {
@@ -111,7 +94,7 @@ final class CudaProduct implements AutoCloseable {
     }
 
     private final Library library;
-    private final Shape shape;
+    private final ProductShape shape;
     private final cublasLtMatmulDescOpaque_t product;
     private final cublasLtMatrixLayoutOpaque_t w;
     private final cublasLtMatrixLayoutOpaque_t x;
@@ -119,42 +102,48 @@ final class CudaProduct implements AutoCloseable {
     private final cublasLtMatmulHeuristicResult_t choice = new cublasLtMatmulHeuristicResult_t();
     private final FloatPointer one = new FloatPointer(1f);
     private final FloatPointer beta;
+    private final boolean possible;
 
-    CudaProduct(Library library, Shape shape) {
+    CudaProduct(Library library, ProductShape shape) {
         this.library = library;
         this.shape = shape;
         this.beta = new FloatPointer(shape.addend() ? 1f : 0f);
         this.product = describe(shape);
         this.w = shape.transposeW()
-                ? matrix(shape.typeOfW(), shape.k(), shape.n())
-                : matrix(shape.typeOfW(), shape.n(), shape.k());
+                ? matrix(typeOfW(shape), shape.k(), shape.n())
+                : matrix(typeOfW(shape), shape.n(), shape.k());
         this.x = shape.transposeX()
-                ? matrix(shape.typeOfX(), shape.m(), shape.k())
-                : matrix(shape.typeOfX(), shape.k(), shape.m());
+                ? matrix(typeOfX(shape), shape.m(), shape.k())
+                : matrix(typeOfX(shape), shape.k(), shape.m());
         this.y = matrix(type(shape.output()), shape.n(), shape.m());
         if (shape.eight() != null) {
             scaledBy(SOME_ADDRESS, SOME_ADDRESS);
         }
-        choose();
+        if (shape.epilogue() == Epilogue.GELU_GRAD) {
+            set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, shape.n());
+        }
+        setPlaces(SOME_ADDRESS, SOME_ADDRESS);
+        this.possible = choose();
     }
 
-    private static cublasLtMatmulDescOpaque_t describe(Shape shape) {
+    private void setPlaces(long vector, long beside) {
+        if (shape.epilogue().hasVector()) {
+            set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
+        }
+        if (shape.epilogue() == Epilogue.GELU_GRAD) {
+            set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, beside);
+        }
+    }
+
+    private static cublasLtMatmulDescOpaque_t describe(ProductShape shape) {
         try (PointerPointer<cublasLtMatmulDescOpaque_t> made = new PointerPointer<>(1)) {
             check("cublasLtMatmulDescCreate", cublasLtMatmulDescCreate(made, CUBLAS_COMPUTE_32F, CUDA_R_32F));
             cublasLtMatmulDescOpaque_t product = made.get(cublasLtMatmulDescOpaque_t.class, 0);
             set(product, CUBLASLT_MATMUL_DESC_TRANSA, shape.transposeW() ? CUBLAS_OP_T : CUBLAS_OP_N);
             set(product, CUBLASLT_MATMUL_DESC_TRANSB, shape.transposeX() ? CUBLAS_OP_T : CUBLAS_OP_N);
-            if (shape.bias() != null) {
-                set(
-                        product,
-                        CUBLASLT_MATMUL_DESC_EPILOGUE,
-                        shape.gelu() ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_BIAS);
-                set(product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type(shape.bias()));
-            } else {
-                set(
-                        product,
-                        CUBLASLT_MATMUL_DESC_EPILOGUE,
-                        shape.gelu() ? CUBLASLT_EPILOGUE_GELU : CUBLASLT_EPILOGUE_DEFAULT);
+            set(product, CUBLASLT_MATMUL_DESC_EPILOGUE, shape.epilogue().code());
+            if (shape.epilogue().hasVector()) {
+                set(product, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type(shape.vector()));
             }
             return product;
         }
@@ -190,40 +179,49 @@ final class CudaProduct implements AutoCloseable {
         }
     }
 
-    private void choose() {
+    /** Whether there is a way, and which. */
+    private boolean choose() {
         try (PointerPointer<cublasLtMatmulPreferenceOpaque_t> made = new PointerPointer<>(1);
-                LongPointer bytes = new LongPointer(new long[] {MAX_WORKSPACE_BYTES})) {
+                LongPointer bytes = new LongPointer(new long[] {MAX_WORKSPACE_BYTES});
+                IntPointer aligned = new IntPointer(new int[] {(int) Slice.ALIGNMENT})) {
             check("cublasLtMatmulPreferenceCreate", cublasLtMatmulPreferenceCreate(made));
             cublasLtMatmulPreferenceOpaque_t preference = made.get(cublasLtMatmulPreferenceOpaque_t.class, 0);
-            check(
-                    "cublasLtMatmulPreferenceSetAttribute",
-                    cublasLtMatmulPreferenceSetAttribute(
-                            preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, bytes, Long.BYTES));
+            prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, bytes, Long.BYTES);
+            ALIGNMENTS.forEach(operand -> prefer(preference, operand, aligned, Integer.BYTES));
             int[] found = new int[1];
             int result =
                     cublasLtMatmulAlgoGetHeuristic(library.handle, product, w, x, y, y, preference, 1, choice, found);
-            check("cublasLtMatmulAlgoGetHeuristic for " + shape, result);
             check("cublasLtMatmulPreferenceDestroy", cublasLtMatmulPreferenceDestroy(preference));
-            if (found[0] == 0) {
-                throw new CudaException("cublasLtMatmulAlgoGetHeuristic", 0, "cuBLASLt knows no way for " + shape);
+            if (result != CUBLAS_STATUS_NOT_SUPPORTED) {
+                check("cublasLtMatmulAlgoGetHeuristic for " + shape, result);
             }
+            return result == CUBLAS_STATUS_SUCCESS && found[0] > 0;
         }
+    }
+
+    private static void prefer(cublasLtMatmulPreferenceOpaque_t preference, int attribute, Pointer value, long bytes) {
+        check(
+                "cublasLtMatmulPreferenceSetAttribute",
+                cublasLtMatmulPreferenceSetAttribute(preference, attribute, value, bytes));
+    }
+
+    /** Whether cuBLASLt knows a way to compute this. */
+    boolean isPossible() {
+        return possible;
     }
 
     long workspaceBytes() {
         return choice.workspaceSize();
     }
 
-    /** What computes y from operands at fixed addresses; bias and addend are 0 where the shape has none. */
-    Runnable at(long xAt, long wAt, long biasAt, long addendAt, long yAt, long workspace, CUstream_st stream) {
-        if (shape.bias() != null) {
-            set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, biasAt);
-        }
-        Pointer a = DevicePointer.at(wAt);
-        Pointer b = DevicePointer.at(xAt);
-        Pointer d = DevicePointer.at(yAt);
-        Pointer c = shape.addend() ? DevicePointer.at(addendAt) : d;
-        Pointer scratch = DevicePointer.at(workspace);
+    /** What computes y from operands at fixed addresses. */
+    Runnable at(Places at, CUstream_st stream) {
+        setPlaces(at.vector(), at.beside());
+        Pointer a = DevicePointer.at(at.w());
+        Pointer b = DevicePointer.at(at.x());
+        Pointer d = DevicePointer.at(at.y());
+        Pointer c = shape.addend() ? DevicePointer.at(at.addend()) : d;
+        Pointer scratch = DevicePointer.at(at.workspace());
         return () -> check(
                 "cublasLtMatmul",
                 cublasLtMatmul(
@@ -252,10 +250,18 @@ final class CudaProduct implements AutoCloseable {
         return this;
     }
 
-    private void set(int attribute, long address) {
-        try (LongPointer at = new LongPointer(new long[] {address})) {
-            check("cublasLtMatmulDescSetAttribute", cublasLtMatmulDescSetAttribute(product, attribute, at, Long.BYTES));
+    private void set(int attribute, long value) {
+        try (LongPointer v = new LongPointer(new long[] {value})) {
+            check("cublasLtMatmulDescSetAttribute", cublasLtMatmulDescSetAttribute(product, attribute, v, Long.BYTES));
         }
+    }
+
+    private static int typeOfX(ProductShape shape) {
+        return shape.eight() == null ? type(shape.input()) : type(shape.eight().x());
+    }
+
+    private static int typeOfW(ProductShape shape) {
+        return shape.eight() == null ? type(shape.input()) : type(shape.eight().w());
     }
 
     private static int type(Float8 type) {

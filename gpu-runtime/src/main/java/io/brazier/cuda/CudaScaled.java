@@ -2,6 +2,9 @@ package io.brazier.cuda;
 
 import static io.brazier.cuda.CudaBackend.shape;
 
+import io.brazier.cuda.CudaProduct.Places;
+import io.brazier.cuda.ProductShape.EightBits;
+import io.brazier.cuda.ProductShape.Epilogue;
 import io.brazier.exec.Backend.Addresses;
 import io.brazier.program.Float8;
 import io.brazier.program.Instruction;
@@ -73,12 +76,14 @@ final class CudaScaled {
         Runnable product = matrix.make(product(i))
                 .scaledBy(at(xState, Scaled.INVERSE), at(wState, Scaled.INVERSE))
                 .at(
-                        x8,
-                        w8,
-                        bias ? a.input(3) : 0,
-                        addend ? a.input(i.inputs().size() - 1) : 0,
-                        a.output(0),
-                        w8 + aligned(elements(i, 1)),
+                        new Places(
+                                x8,
+                                w8,
+                                bias ? a.input(3) : 0,
+                                addend ? a.input(i.inputs().size() - 1) : 0,
+                                0,
+                                a.output(0),
+                                w8 + aligned(elements(i, 1))),
                         backend.streams().compute());
         Transpose transpose = op.product().transpose();
         List<Runnable> all = List.of(
@@ -106,11 +111,11 @@ final class CudaScaled {
     }
 
     /** As cuBLASLt sees it: x [m, k], w [n, k]. */
-    private static CudaProduct.Shape product(Instruction i) {
+    private static ProductShape product(Instruction i) {
         ScaledMatMul op = (ScaledMatMul) i.op();
         MatMul product = op.product();
         Shape y = i.outputs().get(0).type().shape();
-        return new CudaProduct.Shape(
+        return new ProductShape(
                 1,
                 y.rows(),
                 y.width(),
@@ -119,10 +124,10 @@ final class CudaScaled {
                 true,
                 DType.BF16,
                 i.outputs().get(0).type().dtype(),
-                product.bias() == Operand.PRESENT ? i.inputs().get(3).type().dtype() : null,
                 product.addend() == Operand.PRESENT,
-                false,
-                new CudaProduct.EightBits(op.x().type(), op.w().type()));
+                Epilogue.of(product),
+                product.bias() == Operand.PRESENT ? i.inputs().get(3).type().dtype() : null,
+                new EightBits(op.x().type(), op.w().type()));
     }
 
     private static void requireBrainFloats(Instruction i) {

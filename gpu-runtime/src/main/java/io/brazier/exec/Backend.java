@@ -2,8 +2,11 @@ package io.brazier.exec;
 
 import io.brazier.plan.RankPlan;
 import io.brazier.plan.Segment;
+import io.brazier.program.Fused;
 import io.brazier.program.Instruction;
+import io.brazier.program.Value;
 import java.nio.ByteBuffer;
+import java.util.List;
 
 /** A device as plans see it: memory, and a kernel for each instruction. Not thread-safe, but for {@link #bindThread}. */
 public interface Backend extends AutoCloseable {
@@ -17,6 +20,19 @@ public interface Backend extends AutoCloseable {
         public long output(int x) {
             return outputs[x];
         }
+
+        /** Addresses of an instruction whose values are among those of the whole, which has these. */
+        private Addresses of(Instruction whole, Instruction part) {
+            return new Addresses(of(whole, part.inputs()), of(whole, part.outputs()), workspace);
+        }
+
+        private long[] of(Instruction whole, List<Value> values) {
+            return values.stream()
+                    .mapToLong(v -> whole.inputs().contains(v)
+                            ? inputs[whole.inputs().indexOf(v)]
+                            : outputs[whole.outputs().indexOf(v)])
+                    .toArray();
+        }
     }
 
     /** Zeroed memory; an engine asks once. */
@@ -29,6 +45,18 @@ public interface Backend extends AutoCloseable {
 
     /** The kernel of an instruction, ready to run as often as one likes. */
     Runnable lower(Instruction instruction, Addresses addresses);
+
+    /** The kernels of an instruction's parts, where there is none for the whole. */
+    default Runnable lowerParts(Fused op, Instruction i, Addresses a) {
+        List<Runnable> kernels =
+                op.parts(i).stream().map(part -> lower(part, a.of(i, part))).toList();
+        return () -> kernels.forEach(Runnable::run);
+    }
+
+    /** What {@link #lowerParts} wants. */
+    default long workspaceBytesOfParts(Fused op, Instruction i) {
+        return op.parts(i).stream().mapToLong(this::workspaceBytes).max().orElse(0);
+    }
 
     /** What runs the kernels of a segment, one for each instruction, one after the other. */
     default Runnable sequence(Segment segment, Runnable[] kernels) {

@@ -9,6 +9,7 @@ import io.brazier.nn.ModelBuilder.Weights;
 import io.brazier.nn.Unit;
 import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
+import io.brazier.pass.FuseEpilogues;
 import io.brazier.pass.MixedPrecision;
 import io.brazier.pass.Recompute;
 import io.brazier.pass.ScaledProducts;
@@ -199,9 +200,11 @@ final class ChunkProgram {
                 fresh,
                 mode);
         Autodiff.Result derivative = narrow.map(n -> n.derivative(inFloats)).orElse(inFloats);
+        Program backward = request.backward() == Request.Backward.FUSED
+                ? FuseEpilogues.apply(derivative.backward())
+                : derivative.backward();
         Map<Instruction, String> known = narrowScopes();
-        Recompute.Result kept =
-                Recompute.apply(forward(), derivative.backward(), i -> Optional.ofNullable(known.get(i)));
+        Recompute.Result kept = Recompute.apply(forward(), backward, i -> Optional.ofNullable(known.get(i)));
         return new Pair(kept.forward(), kept.backward(), derivative);
     }
 

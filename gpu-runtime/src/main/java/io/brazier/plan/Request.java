@@ -8,6 +8,7 @@ import io.brazier.nn.RankView;
  *
  * @param microBatchSize B, rows of a micro-batch on this rank
  * @param sequenceLength T
+ * @param backward how products of backward are written
  */
 public record Request(
         Model model,
@@ -17,16 +18,54 @@ public record Request(
         int numMicroBatches,
         int sequenceLength,
         double dropout,
-        double weightDecay) {
+        double weightDecay,
+        Backward backward) {
+
+    /** Whether products of backward do in their epilogues what ops beside them would do, which pays where kernels wait for memory. */
+    public enum Backward {
+        PLAIN,
+        FUSED
+    }
+
+    public Request(
+            Model model,
+            Layout layout,
+            int rank,
+            int microBatchSize,
+            int numMicroBatches,
+            int sequenceLength,
+            double dropout,
+            double weightDecay) {
+        this(
+                model,
+                layout,
+                rank,
+                microBatchSize,
+                numMicroBatches,
+                sequenceLength,
+                dropout,
+                weightDecay,
+                Backward.PLAIN);
+    }
 
     /** The same for another rank. */
     public Request at(int other) {
-        return new Request(model, layout, other, microBatchSize, numMicroBatches, sequenceLength, dropout, weightDecay);
+        return with(layout, other, microBatchSize, backward);
     }
 
     /** The same under another layout. */
     public Request under(Layout other, int rowsOfMicroBatch) {
-        return new Request(model, other, rank, rowsOfMicroBatch, numMicroBatches, sequenceLength, dropout, weightDecay);
+        return with(other, rank, rowsOfMicroBatch, backward);
+    }
+
+    /** The same with products of backward as a back end likes them. */
+    public Request with(Backward products) {
+        return with(layout, rank, microBatchSize, products);
+    }
+
+    private Request with(Layout newLayout, int newRank, int rows, Backward products) {
+        return new Request(
+                model, newLayout, newRank, rows, numMicroBatches, sequenceLength, dropout, weightDecay, products);
     }
 
     RankView view() {

@@ -5,7 +5,7 @@ public record Slice(Region region, long offset, long bytes) {
     /** Every slice starts at a multiple of this: a cache line, and the widest vector. */
     public static final long ALIGNMENT = 64;
 
-    static long align(long bytes) {
+    public static long align(long bytes) {
         return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
 

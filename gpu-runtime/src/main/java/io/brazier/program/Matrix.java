@@ -12,7 +12,8 @@ import java.util.function.BiFunction;
 import java.util.function.Function;
 
 /** Matrix products and what rides on them. */
-public sealed interface Matrix extends Op permits Matrix.MatMul, Matrix.SumRows, BatchedMatMul {
+public sealed interface Matrix extends Op
+        permits Matrix.MatMul, Matrix.SumRows, BatchedMatMul, Fused.LinearGrad, Fused.MatMulGeluGrad {
 
     /** Which operand of a product is stored transposed. */
     enum Transpose {

@@ -4,7 +4,8 @@ import io.brazier.program.Attention;
 import io.brazier.program.BatchedMatMul;
 import io.brazier.program.Collective;
 import io.brazier.program.Instruction;
-import io.brazier.program.Matrix.MatMul;
+import io.brazier.program.Matrix;
+import io.brazier.program.Matrix.SumRows;
 import io.brazier.program.Op;
 import io.brazier.program.Ring;
 import io.brazier.program.Rotary;
@@ -70,7 +71,7 @@ public final class OpCost {
     }
 
     private static boolean isProduct(Op op) {
-        return op instanceof MatMul || op instanceof BatchedMatMul || op instanceof ScaledMatMul;
+        return op instanceof Matrix && !(op instanceof SumRows) || op instanceof ScaledMatMul;
     }
 
     private static boolean attends(Op op) {

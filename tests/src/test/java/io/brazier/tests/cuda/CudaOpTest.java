@@ -8,6 +8,10 @@ import io.brazier.cuda.CudaDevice;
 import io.brazier.exec.Backend;
 import io.brazier.program.Attention;
 import io.brazier.program.Collective;
+import io.brazier.program.Fused.LinearGrad;
+import io.brazier.program.Fused.MatMulGeluGrad;
+import io.brazier.program.Matrix.Operand;
+import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.Op;
 import io.brazier.program.Ring;
 import io.brazier.tensor.DType;
@@ -56,16 +60,34 @@ class CudaOpTest extends OpSuite {
         return 0;
     }
 
-    /** Tensor cores take the probabilities of attention and their gradients as operands in bf16: they are rounded once more. */
+    /**
+     * What is rounded to bf16 once more: the probabilities of attention and their gradients, as operands of tensor cores, and what a
+     * product gives to a kernel of GELU's gradient.
+     */
     @Override
     protected double moreTolerance(Op op, List<TensorType> types) {
-        boolean attends = op instanceof Attention || op instanceof Ring;
-        return attends && types.get(0).dtype() == DType.BF16 ? 0x1p-8 : 0;
+        boolean rounds = op instanceof Attention || op instanceof Ring || op instanceof MatMulGeluGrad;
+        return rounds && types.get(0).dtype() == DType.BF16 ? 0x1p-8 : 0;
     }
 
     @Override
     protected void checkAfter(String row) {
         assertArrayEquals(new String[0], Cudasim.takeViolations(), row);
+    }
+
+    /** cuBLASLt takes what GELU reads in rows of a multiple of 8 elements; for others there are kernels, as the rows above show. */
+    @Test
+    void gradientsRideOnProducts() {
+        assertEquals(0, kernels(new MatMulGeluGrad(Transpose.W), new long[][] {{5, 3}, {16, 3}, {5, 16}}));
+        assertEquals(1, kernels(new MatMulGeluGrad(Transpose.W), new long[][] {{5, 3}, {15, 3}, {5, 15}}));
+        assertEquals(0, kernels(new LinearGrad(Operand.ABSENT), new long[][] {{5, 3}, {5, 7}}));
+        assertEquals(1, kernels(new LinearGrad(Operand.PRESENT), new long[][] {{5, 3}, {5, 7}, {3, 7}, {7}}));
+    }
+
+    private long kernels(Op op, long[][] shapes) {
+        long before = Cudasim.calls("cuLaunchKernel");
+        compare(op, shapes);
+        return Cudasim.calls("cuLaunchKernel") - before;
     }
 
     /** Collectives need communicators, which a back end alone has not. */

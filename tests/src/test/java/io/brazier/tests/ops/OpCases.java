@@ -9,6 +9,8 @@ import static io.brazier.tests.ops.OpCase.positive;
 import io.brazier.program.Cast;
 import io.brazier.program.Collective;
 import io.brazier.program.Elementwise;
+import io.brazier.program.Fused.LinearGrad;
+import io.brazier.program.Fused.MatMulGeluGrad;
 import io.brazier.program.Matrix.Activation;
 import io.brazier.program.Matrix.MatMul;
 import io.brazier.program.Matrix.Operand;
@@ -66,9 +68,15 @@ final class OpCases {
             cases.add(of(product(Transpose.NONE, true, false, false), SUMS, f32(m, k), f32(k, n), f32(n)));
             cases.add(of(product(Transpose.NONE, true, false, true), SUMS, f32(m, k), f32(k, n), f32(n)));
             cases.add(of(product(Transpose.NONE, true, true, false), SUMS, f32(m, k), f32(k, n), f32(n), f32(m, n)));
+            cases.add(of(new LinearGrad(Operand.ABSENT), SUMS, f32(k, m), f32(k, n)));
+            cases.add(of(new LinearGrad(Operand.PRESENT), SUMS, f32(k, m), f32(k, n), f32(m, n), f32(n)));
+            cases.add(of(new MatMulGeluGrad(Transpose.NONE), SUMS, f32(m, k), f32(k, n), f32(m, n)));
+            cases.add(of(new MatMulGeluGrad(Transpose.W), SUMS, f32(m, k), f32(n, k), f32(m, n)));
         }
         cases.add(of(MatMul.plain(Transpose.X), SUMS, f32(2, 9, 5), f32(2, 9, 7)));
         cases.add(of(MatMul.plain(Transpose.W), SUMS, f32(2, 9, 5), f32(7, 5)));
+        cases.add(of(new LinearGrad(Operand.ABSENT), SUMS, f32(2, 9, 5), f32(2, 9, 7)));
+        cases.add(of(new MatMulGeluGrad(Transpose.W), SUMS, f32(2, 9, 5), f32(16, 5), f32(2, 9, 16)));
         for (long[] s : new long[][] {{1, 1}, {5, 33}, {130, 24}, {70, 520}}) {
             cases.add(of(new SumRows(Operand.ABSENT), SUMS, f32(s)));
             cases.add(of(new SumRows(Operand.PRESENT), SUMS, f32(s), f32(s[1])));

@@ -95,6 +95,12 @@ public abstract class OpSuite {
         }
     }
 
+    /** Compares an op on f32 operands of some shapes with its reference. */
+    protected void compare(Op op, long[]... shapes) {
+        OpCase.Operand[] operands = Stream.of(shapes).map(OpCase::f32).toArray(OpCase.Operand[]::new);
+        matchesItsReference(OpCase.of(op, 1e-5, operands));
+    }
+
     private void compare(OpCase c, Backend backend, List<Alias> chosen) {
         backend.bindThread();
         List<double[]> inputs = c.draw(7);

@@ -14,14 +14,19 @@ import io.brazier.nn.RankView;
 import io.brazier.nn.Unit;
 import io.brazier.pass.Autodiff;
 import io.brazier.pass.Autodiff.Gradients;
+import io.brazier.pass.FuseEpilogues;
 import io.brazier.pass.Overlap;
 import io.brazier.pass.Recompute;
 import io.brazier.pass.SplitBackward;
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Collective;
 import io.brazier.program.Collective.GatherWeights;
+import io.brazier.program.Elementwise;
+import io.brazier.program.Elementwise.ActivateGrad;
+import io.brazier.program.Fused;
 import io.brazier.program.Instruction;
 import io.brazier.program.Matrix.MatMul;
+import io.brazier.program.Matrix.SumRows;
 import io.brazier.program.Matrix.Transpose;
 import io.brazier.program.Program;
 import io.brazier.program.ProgramBuilder;
@@ -122,6 +127,51 @@ class PassTest {
 
     private static Optional<String> each(Instruction i) {
         return Optional.of(i.outputs().toString());
+    }
+
+    /** A layer has four linear layers and one GELU. */
+    @Test
+    void fusedEpiloguesKeepTheGradients() {
+        Program fused = FuseEpilogues.apply(differentiated.backward());
+        assertSameGradients(backward(differentiated.forward(), fused));
+        Map<Class<?>, Long> removed = count(differentiated.backward());
+        count(fused).forEach((op, number) -> removed.merge(op, -number, Long::sum));
+        removed.values().removeIf(number -> number == 0);
+        assertEquals(
+                Map.of(
+                        MatMul.class, 5L * NUM_LAYERS,
+                        SumRows.class, 4L * NUM_LAYERS,
+                        ActivateGrad.class, 1L * NUM_LAYERS,
+                        Fused.LinearGrad.class, -4L * NUM_LAYERS,
+                        Fused.MatMulGeluGrad.class, -1L * NUM_LAYERS),
+                removed);
+    }
+
+    private static Map<Class<?>, Long> count(Program program) {
+        return program.instructions().stream()
+                .collect(Collectors.groupingBy(i -> i.op().getClass(), Collectors.counting()));
+    }
+
+    /** A gradient that others read too, or that is wanted itself, is not multiplied by GELU's slope in passing. */
+    @Test
+    void gradientsThatOthersReadAreNotFused() {
+        ProgramBuilder p = new ProgramBuilder("backward");
+        TensorType square = TensorType.of(DType.F32, 4, 4);
+        Value dy = p.input("dy", square);
+        Value w = p.input("w", square);
+        Value x = p.input("x", square);
+        Value dh = p.apply(MatMul.plain(Transpose.W), dy, w);
+        Value dx = p.apply(new ActivateGrad(Elementwise.Function.GELU_TANH), x, dh);
+        Value both = p.apply(new Elementwise.Add(), dh, dx);
+        Value remade = p.apply(new Elementwise.Scale(2), x);
+        Value other = p.apply(MatMul.plain(Transpose.W), dy, w);
+        Value late = p.apply(new ActivateGrad(Elementwise.Function.GELU_TANH), remade, other);
+        Value erf =
+                p.apply(new ActivateGrad(Elementwise.Function.GELU), x, p.apply(MatMul.plain(Transpose.NONE), dy, w));
+        Value wanted = p.apply(MatMul.plain(Transpose.NONE), dy, w);
+        Value last = p.apply(new ActivateGrad(Elementwise.Function.GELU_TANH), x, wanted);
+        Program backward = p.build(List.of(both, late, erf, wanted, last));
+        assertEquals(backward, FuseEpilogues.apply(backward));
     }
 
     @Test
