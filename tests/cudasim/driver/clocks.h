@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -40,6 +41,7 @@ struct Task {
     std::vector<std::shared_ptr<Task>> needs;
     bool started = false;
     std::atomic<bool> done{false};
+    std::chrono::steady_clock::time_point ended;
 
     bool follows(uint32_t other_line, uint32_t other_number) const {
         return other_line < clock.size() && clock[other_line] >= other_number;

@@ -265,6 +265,7 @@ void Device::execute(std::unique_lock<std::mutex>& lock, const TaskRef& task) {
     task->needs.clear();
     auto finish = [this, task] {
         pending_.erase(std::find(pending_.begin(), pending_.end(), task));
+        task->ended = std::chrono::steady_clock::now();
         task->done = true;
         changed_.notify_all();
     };

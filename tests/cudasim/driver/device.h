@@ -33,7 +33,10 @@ struct Stream {
 
 struct Event {
     int device;
+    bool timed;
     TaskRef recorded;
+    // When it was recorded last; the clock's epoch if never.
+    std::chrono::steady_clock::time_point recorded_at;
     // While recorded by a capturing stream: the capture, and the nodes that came before.
     Capture* capture = nullptr;
     std::set<int> nodes;

@@ -29,6 +29,14 @@ std::string text(JNIEnv* env, jstring string) {
     return copy;
 }
 
+jobjectArray array(JNIEnv* env, const std::vector<std::string>& texts) {
+    jobjectArray array = env->NewObjectArray(static_cast<jsize>(texts.size()), env->FindClass("java/lang/String"), nullptr);
+    for (size_t x = 0; x < texts.size(); x++) {
+        env->SetObjectArrayElement(array, static_cast<jsize>(x), env->NewStringUTF(texts[x].c_str()));
+    }
+    return array;
+}
+
 }  // namespace
 
 extern "C" {
@@ -72,19 +80,26 @@ JNIEXPORT void JNICALL Java_io_brazier_tests_cuda_Cudasim_clearFaults(JNIEnv*, j
 
 JNIEXPORT jobjectArray JNICALL Java_io_brazier_tests_cuda_Cudasim_takeViolations(JNIEnv* env, jclass) {
     std::lock_guard<std::mutex> lock(mutex);
-    jobjectArray array =
-        env->NewObjectArray(static_cast<jsize>(violations.size()), env->FindClass("java/lang/String"), nullptr);
-    for (size_t x = 0; x < violations.size(); x++) {
-        env->SetObjectArrayElement(array, static_cast<jsize>(x), env->NewStringUTF(violations[x].c_str()));
-    }
+    jobjectArray taken = array(env, violations);
     violations.clear();
-    return array;
+    return taken;
 }
 
 JNIEXPORT jlong JNICALL Java_io_brazier_tests_cuda_Cudasim_calls(JNIEnv* env, jclass, jstring function) {
     std::lock_guard<std::mutex> lock(mutex);
     return calls[text(env, function)];
 }
+
+JNIEXPORT jobjectArray JNICALL Java_io_brazier_tests_cuda_Cudasim_called(JNIEnv* env, jclass) {
+    std::lock_guard<std::mutex> lock(mutex);
+    std::vector<std::string> functions;
+    for (const auto& [function, count] : calls) {
+        functions.push_back(function);
+    }
+    return array(env, functions);
+}
+
+JNIEXPORT void JNICALL Java_io_brazier_tests_cuda_Cudasim_nothing(JNIEnv*, jclass) {}
 
 JNIEXPORT jlong JNICALL Java_io_brazier_tests_cuda_Cudasim_liveAllocations(JNIEnv*, jclass, jint ordinal) {
     cudasim::Device* device = cudasim::device(ordinal);

@@ -265,9 +265,10 @@ API cuGraphLaunch(void* exec_handle, void* handle) {
     return kSuccess;
 }
 
-API cuEventCreate(void** handle, unsigned) {
+API cuEventCreate(void** handle, unsigned flags) {
     ENTER_DEVICE("cuEventCreate")
-    *handle = new Event{device->ordinal(), nullptr, nullptr, {}};
+    constexpr unsigned kDisableTiming = 2;
+    *handle = new Event{device->ordinal(), (flags & kDisableTiming) == 0, nullptr, {}, nullptr, {}};
     return kSuccess;
 }
 
@@ -284,6 +285,7 @@ API cuEventRecord(void* event_handle, void* handle) {
         device->enqueue(*stream, meeting);
     }
     event->recorded = stream->last;
+    event->recorded_at = std::chrono::steady_clock::now();
     return kSuccess;
 }
 
@@ -300,6 +302,24 @@ API cuEventSynchronize(void* handle) {
     ENTER_DEVICE("cuEventSynchronize")
     auto* event = static_cast<Event*>(handle);
     return event->capture != nullptr ? kCapturedEvent : device->wait(lock, event->recorded);
+}
+
+// Of this processor's clock: it says nothing of a GPU.
+API cuEventElapsedTime_v2(float* milliseconds, void* first, void* second) {
+    ENTER_DEVICE("cuEventElapsedTime")
+    std::chrono::steady_clock::time_point times[2];
+    for (int x = 0; x < 2; x++) {
+        auto* event = static_cast<Event*>(x == 0 ? first : second);
+        if (!event->timed || event->capture != nullptr || event->recorded_at == std::chrono::steady_clock::time_point()) {
+            return kInvalidHandle;
+        }
+        if (!device->finished(event->recorded)) {
+            return kNotReady;
+        }
+        times[x] = event->recorded == nullptr ? event->recorded_at : std::max(event->recorded_at, event->recorded->ended);
+    }
+    *milliseconds = std::chrono::duration<float, std::milli>(times[1] - times[0]).count();
+    return kSuccess;
 }
 
 API cuEventDestroy_v2(void* handle) {

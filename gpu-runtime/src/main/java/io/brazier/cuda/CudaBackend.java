@@ -120,6 +120,11 @@ public final class CudaBackend implements Backend {
         return streams;
     }
 
+    /** The stream of kernels, for those who time them. */
+    public CUstream_st computeStream() {
+        return streams.compute();
+    }
+
     /** The address of a table that a kernel reads; equal tables are one, and stay as long as this back end does. */
     long table(double[] values) {
         return tables.computeIfAbsent(Arrays.stream(values).boxed().toList(), key -> {

@@ -43,7 +43,20 @@ record BenchCase(String title, String name, GptConfig model, int batchSize, int 
     /** One rank of a layout, with rows of each micro-batch. */
     TrainingEngine engine(
             Communicator communicator, int numThreads, Layout layout, int microBatchSize, int numMicroBatches) {
-        TrainingSpec spec = new TrainingSpec(
+        return CpuEngines.training(
+                spec(layout, microBatchSize, numMicroBatches),
+                communicator,
+                numThreads,
+                weights(),
+                LoadedPlan.Fill.ZERO);
+    }
+
+    WeightSource weights() {
+        return new InitialWeights(new Gpt(model).parameters(), 1);
+    }
+
+    TrainingSpec spec(Layout layout, int microBatchSize, int numMicroBatches) {
+        return new TrainingSpec(
                 model,
                 layout,
                 microBatchSize,
@@ -52,8 +65,6 @@ record BenchCase(String title, String name, GptConfig model, int batchSize, int 
                 0,
                 new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1.0),
                 1);
-        WeightSource weights = new InitialWeights(new Gpt(model).parameters(), 1);
-        return CpuEngines.training(spec, communicator, numThreads, weights, LoadedPlan.Fill.ZERO);
     }
 
     long tokens() {

@@ -1,6 +1,5 @@
 package io.brazier.tests.cuda;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.brazier.cuda.CudaBackend;
@@ -25,15 +24,16 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
-/** The table of ops on the CUDA back end and the simulated device. */
+/** The table of ops on the CUDA back end. */
 @Tag("cuda")
+@Tag(TestGpu.TAG)
 class CudaOpTest extends OpSuite {
     private CudaDevice device;
     private CudaBackend backend;
 
     @BeforeAll
     void open() {
-        Cudasim.load();
+        TestGpu.load();
         device = CudaDevice.open(0);
         backend = new CudaBackend(device, CudaBackend.Mode.EAGER);
     }
@@ -54,10 +54,9 @@ class CudaOpTest extends OpSuite {
         return backend.supported();
     }
 
-    /** The simulated device keeps gaps between allocations, and reports what reads or writes there. */
     @Override
     protected int guardBytes() {
-        return 0;
+        return TestGpu.guardBytes();
     }
 
     /**
@@ -72,7 +71,7 @@ class CudaOpTest extends OpSuite {
 
     @Override
     protected void checkAfter(String row) {
-        assertArrayEquals(new String[0], Cudasim.takeViolations(), row);
+        TestGpu.assertNoViolations(row);
     }
 
     /** cuBLASLt takes what GELU reads in rows of a multiple of 8 elements; for others there are kernels, as the rows above show. */

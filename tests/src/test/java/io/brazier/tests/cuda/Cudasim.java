@@ -2,13 +2,18 @@ package io.brazier.tests.cuda;
 
 import io.brazier.cuda.CudaLibraries;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
 
 /**
  * The simulated CUDA of the tests: stand-ins for NVIDIA's libraries that load under the real presets, run kernels on the processor
  * and check what is asked of them. What passes on it has run on no GPU.
  */
 public final class Cudasim {
-    private static final String FOLDER = System.getProperty("cudasim.libraries");
+    /** Names the folder of the stand-ins. */
+    static final String PROPERTY = "cudasim.libraries";
+
+    private static final String FOLDER = System.getProperty(PROPERTY);
 
     static {
         System.setProperty(CudaLibraries.PROPERTY, FOLDER);
@@ -33,6 +38,20 @@ public final class Cudasim {
 
     /** Calls of a function so far. */
     public static native long calls(String function);
+
+    private static native String[] called();
+
+    /** Calls so far of each function that was called, by name. */
+    public static Map<String, Long> calls() {
+        Map<String, Long> calls = new TreeMap<>();
+        for (String function : called()) {
+            calls.put(function, calls(function));
+        }
+        return calls;
+    }
+
+    /** Crosses from Java and back. */
+    public static native void nothing();
 
     /** Allocations of a device that nobody has freed. */
     public static native long liveAllocations(int device);

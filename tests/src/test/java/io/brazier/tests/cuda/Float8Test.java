@@ -1,6 +1,5 @@
 package io.brazier.tests.cuda;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.brazier.cuda.CudaBackend;
@@ -36,6 +35,7 @@ import org.junit.jupiter.params.provider.EnumSource;
  * codes, all that lies halfway between two, what is beyond the largest, and what is no number.
  */
 @Tag("cuda")
+@Tag(TestGpu.TAG)
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class Float8Test {
     private static final int NUM_CODES = 1 << 16;
@@ -46,7 +46,7 @@ class Float8Test {
 
     @BeforeAll
     void open() {
-        Cudasim.load();
+        TestGpu.load();
         device = CudaDevice.open(0);
         backend = new CudaBackend(device, CudaBackend.Mode.EAGER);
     }
@@ -146,7 +146,7 @@ class Float8Test {
         }
         float seen = state[role.ordinal() * Scaled.WIDTH + Scaled.SEEN];
         assertEquals(Float.POSITIVE_INFINITY, seen, "the largest magnitude, infinities included");
-        assertArrayEquals(new String[0], Cudasim.takeViolations());
+        TestGpu.assertNoViolations("conversion");
     }
 
     /** A number whose product with the scale is beyond f32 is finite all the same; sums of zeros and -0 are 0. */

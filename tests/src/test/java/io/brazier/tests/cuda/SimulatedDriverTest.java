@@ -1,15 +1,19 @@
 package io.brazier.tests.cuda;
 
 import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_ILLEGAL_ADDRESS;
+import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_INVALID_HANDLE;
 import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_INVALID_VALUE;
+import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_NOT_READY;
 import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_OUT_OF_MEMORY;
 import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
 import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
 import static org.bytedeco.cuda.global.cudart.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 import static org.bytedeco.cuda.global.cudart.CUDA_SUCCESS;
+import static org.bytedeco.cuda.global.cudart.CU_EVENT_DISABLE_TIMING;
 import static org.bytedeco.cuda.global.cudart.CU_STREAM_NON_BLOCKING;
 import static org.bytedeco.cuda.global.cudart.cuCtxSynchronize;
 import static org.bytedeco.cuda.global.cudart.cuEventCreate;
+import static org.bytedeco.cuda.global.cudart.cuEventElapsedTime;
 import static org.bytedeco.cuda.global.cudart.cuEventRecord;
 import static org.bytedeco.cuda.global.cudart.cuGraphInstantiate;
 import static org.bytedeco.cuda.global.cudart.cuGraphLaunch;
@@ -214,6 +218,30 @@ class SimulatedDriverTest {
         assertEquals(CUDA_ERROR_OUT_OF_MEMORY, cuMemAlloc(new long[1], 4));
         check(cuMemFree(x));
         assertEquals(CUDA_ERROR_OUT_OF_MEMORY, cuMemAlloc(new long[1], 1L << 40), "more than the device has");
+    }
+
+    @Test
+    void onlyEventsThatWereRecordedTellTheTimeBetweenThem() {
+        CUstream_st stream = stream();
+        CUevent_st begin = new CUevent_st();
+        CUevent_st end = new CUevent_st();
+        CUevent_st untimed = new CUevent_st();
+        check(cuEventCreate(begin, 0));
+        check(cuEventCreate(end, 0));
+        check(cuEventCreate(untimed, CU_EVENT_DISABLE_TIMING));
+        float[] milliseconds = {-1};
+        check(cuEventRecord(begin, stream));
+        check(cuEventRecord(untimed, stream));
+        assertEquals(CUDA_ERROR_INVALID_HANDLE, cuEventElapsedTime(milliseconds, begin, end));
+        assertEquals(CUDA_ERROR_INVALID_HANDLE, cuEventElapsedTime(milliseconds, begin, untimed));
+        long x = allocate(4);
+        check(cuMemsetD32Async(x, 7, 1, stream));
+        check(cuEventRecord(end, stream));
+        assertEquals(CUDA_ERROR_NOT_READY, cuEventElapsedTime(milliseconds, begin, end));
+        check(cuStreamSynchronize(stream));
+        check(cuEventElapsedTime(milliseconds, begin, end));
+        assertTrue(milliseconds[0] > 0, () -> milliseconds[0] + " ms");
+        check(cuMemFree(x));
     }
 
     private static void violated(String what) {

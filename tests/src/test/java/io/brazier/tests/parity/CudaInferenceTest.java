@@ -19,6 +19,7 @@ import io.brazier.nn.ModelConfig;
 import io.brazier.nn.WeightSource;
 import io.brazier.tensor.Mesh;
 import io.brazier.tests.cuda.Cudasim;
+import io.brazier.tests.cuda.TestGpu;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -31,8 +32,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** Scores, logits and text from simulated CUDA, each rank a thread with a device of its own, against the CPU back end on one rank. */
+/** Scores, logits and text from CUDA, each rank a thread with a device of its own, against the CPU back end on one rank. */
 @Tag("cuda")
+@Tag(TestGpu.TAG)
 class CudaInferenceTest {
 
     /** The second is longer than a chunk, and fills the cache before it has all its new tokens. */
@@ -42,17 +44,14 @@ class CudaInferenceTest {
 
     @BeforeAll
     static void load() {
-        Cudasim.load();
-        Cudasim.takeViolations();
+        TestGpu.load();
     }
 
     @AfterEach
     void nothingIsLeft() {
         devices.forEach(CudaDevice::close);
-        assertArrayEquals(new String[0], Cudasim.takeViolations());
-        for (int device = 0; device < 4; device++) {
-            assertEquals(0, Cudasim.liveAllocations(device), "left on device " + device);
-        }
+        TestGpu.assertNoViolations("inference");
+        TestGpu.assertNothingIsLeft(4);
     }
 
     @Test
@@ -92,6 +91,7 @@ class CudaInferenceTest {
 
     @Test
     void aTokenIsOneLaunch() {
+        TestGpu.assumeSimulated();
         onOneDevice(GPT, Mode.GRAPH, engine -> {
             engine.prefill(PROMPTS);
             engine.decode(new int[] {1, 2, 3});
@@ -143,6 +143,7 @@ class CudaInferenceTest {
     }
 
     private <T> List<T> onRanks(ModelConfig model, Mesh mesh, Function<InferenceEngine, T> work) throws Exception {
+        TestGpu.assumeDevices(mesh.worldSize());
         return InferenceRanks.onRanks(
                 model,
                 mesh,

@@ -37,7 +37,7 @@ import io.brazier.program.RotaryScaling;
 import io.brazier.program.Scaled.ScaledMatMul;
 import io.brazier.program.Value;
 import io.brazier.tensor.Mesh;
-import io.brazier.tests.cuda.Cudasim;
+import io.brazier.tests.cuda.TestGpu;
 import io.brazier.tests.parity.CheckpointedRun.Outcome;
 import io.brazier.tests.parity.Ranks.Engines;
 import io.brazier.tests.parity.Ranks.Run;
@@ -60,6 +60,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Trainings with products in eight bits on simulated CUDA: how near they come to bf16, and what their scales are. */
 @Tag("cuda")
+@Tag(TestGpu.TAG)
 class Float8TrainingTest {
     /**
      * E4M3 rounds by up to 1/16, E5M2 by 1/8; a loss averages over many products of many such numbers, and the norm, where errors add
@@ -87,8 +88,7 @@ class Float8TrainingTest {
 
     @BeforeAll
     static void load() {
-        Cudasim.load();
-        Cudasim.takeViolations();
+        TestGpu.load();
     }
 
     private static Layout mesh(int dp, int pp, int cp, int tp) {
@@ -101,8 +101,9 @@ class Float8TrainingTest {
     }
 
     private static Run train(Ranks ranks, Layout layout) {
+        TestGpu.assumeDevices(layout.mesh().worldSize());
         Run run = ranks.train(layout.withPrecision(Precision.FP8), NUM_MICRO_BATCHES, onGpus(Mode.GRAPH));
-        assertArrayEquals(new String[0], Cudasim.takeViolations());
+        TestGpu.assertNoViolations("training in fp8");
         return run;
     }
 
@@ -120,7 +121,7 @@ class Float8TrainingTest {
                                     .toList())
                     .get(0));
         }
-        assertArrayEquals(new String[0], Cudasim.takeViolations());
+        TestGpu.assertNoViolations("training in fp8");
         List<StepOutcome> narrow = byPrecision.get(1);
         for (int x = 0; x < narrow.size(); x++) {
             double expected = byPrecision.get(0).get(x).loss();
@@ -239,7 +240,7 @@ class Float8TrainingTest {
             }
             return null;
         });
-        assertArrayEquals(new String[0], Cudasim.takeViolations());
+        TestGpu.assertNoViolations("training in fp8");
     }
 
     private static void checkState(String name, float[] state, int step) {
@@ -302,6 +303,7 @@ class Float8TrainingTest {
     /** The same layout finds its scales again, to the last bit; another one measures its tensors anew. */
     @Test
     void runsThatResumeGoOn(@TempDir Path directory) {
+        TestGpu.assumeDevices(2);
         ModelConfig model = GptConfig.of(CheckpointedRun.VOCABULARY, 16, 2, 4, 32);
         Layout layout = mesh(2, 1, 1, 1).withPrecision(Precision.FP8);
         Engines gpus = onGpus(Mode.GRAPH);
@@ -319,7 +321,7 @@ class Float8TrainingTest {
         for (int x = 0; x < expected.size(); x++) {
             assertEquals(expected.get(x), elsewhere.get(x), LOSS * expected.get(x), "loss of step " + (3 + x));
         }
-        assertArrayEquals(new String[0], Cudasim.takeViolations());
+        TestGpu.assertNoViolations("training in fp8");
     }
 
     private static void write(TrainingEngine engine, Parameter p, float[] values) {
