@@ -57,6 +57,11 @@ record FitSettings(CausalLM params, SparkConf conf, Configuration configuration)
     /** A layout that is chosen later is checked then. */
     private void checkLayout(ModelConfig model, List<String> violations) {
         Layout layout = LayoutSettings.layout(params, violations);
+        if (layout.precision() == Layout.Precision.FP8 && params.getDevice().equals("cpu")) {
+            violations.add(
+                    "precision fp8 needs device cuda of compute capability 8.9 or more, not device cpu: set precision to "
+                            + "bf16 or fp32, or leave device out");
+        }
         if (params.getLayout().equals("auto")) {
             return;
         }

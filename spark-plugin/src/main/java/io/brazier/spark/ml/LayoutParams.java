@@ -93,14 +93,16 @@ public interface LayoutParams<T> extends ShardingParams<T> {
         return (T) set(recompute(), value);
     }
 
-    /** Type of activations and of weights in products: fp32, or bf16 with fp32 master weights. */
+    /** Type of activations and of weights in products: fp32, bf16 with fp32 master weights, or bf16 but for the products of blocks. */
     default Param<String> precision() {
         return Declare.stringParam(
                 this,
                 "precision",
-                "type of activations and of weights in products: fp32, or bf16 with fp32 master weights",
+                "type of activations and of weights in products: fp32, bf16 with fp32 master weights, or fp8: as bf16, but the linear "
+                        + "products of blocks in eight bits with scales, on GPUs of compute capability 8.9 or more",
                 "fp32",
-                "bf16");
+                "bf16",
+                "fp8");
     }
 
     default String getPrecision() {

@@ -269,8 +269,11 @@ class CausalLMTest {
                 .setWidth(15)
                 .setMaxPositions(8)
                 .setMinLearningRate(1)
+                .setPrecision("fp8")
+                .setDevice("cpu")
                 .fit(rows(60)));
-        for (String part : List.of("batchSize 3", "width 15", "maxPositions 8", "minLearningRate 1.0")) {
+        String precision = "precision fp8 needs device cuda of compute capability 8.9 or more, not device cpu";
+        for (String part : List.of("batchSize 3", "width 15", "maxPositions 8", "minLearningRate 1.0", precision)) {
             assertTrue(message.contains(part), message);
         }
     }
