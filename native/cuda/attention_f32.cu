@@ -4,7 +4,7 @@
 // D / 16 columns of each sum. Rows of probabilities pass through shared memory within one warp. Sums run in one order, no atomics.
 // Any K up to 256 is padded with zeros to a compiled width D.
 //
-// FLOPs: 4 K forward and 14 K backward for each pair seen. Bytes: 4 (2 H + 2 G) K a token forward, 4 (4 H + 4 G) K backward. Bound
+// FLOPs: 4 K forward and 14 K backward for each pair seen. Bytes: 4 (2 H + 2 G) K a token forward, 4 (6 H + 6 G) K backward. Bound
 // on an H100: FMA units, 67 TFLOP/s. Launch: 256 threads, (ceil(T / 16 R), H, B) blocks, for dkv G in place of H; shared memory
 // of 3 tiles (forward) or 4 (backward) of 16 R (D + 4) floats, and 16 R (16 R + 4) floats of probabilities.
 #include "brazier.cuh"

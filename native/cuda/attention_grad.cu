@@ -9,8 +9,9 @@
 //                  where the registers of one do not hold them
 // Gradients are bf16, or f32 where `wide`; dq is added to what is there where `accumulate`; what no pair touches becomes 0.
 //
-// FLOPs: 14 K for each pair seen, 4 more than one kernel with atomic sums would take. Bytes: 2 (4 H + 4 G) K a token, 12 H for
-// lse and delta. Bound on an H100: tensor cores, of whose 989 TFLOP/s mma.sync reaches about 62 % (arXiv:2402.13499).
+// FLOPs: 14 K for each pair seen, where one kernel with atomic sums, and the op's count, take 10 K. Bytes: 2 (6 H + 6 G) K a
+// token, as both kernels read q, k, v and dO, where the op counts 2 (4 H + 4 G) K; 16 H for lse and delta. Bound on an H100: tensor
+// cores, of whose 989 TFLOP/s mma.sync reaches about 62 % (arXiv:2402.13499).
 // Launch: (ceil(T / 64 M), H, B) blocks of 128 threads, 4 (64 M + 2 N) (width + 8) bytes of shared memory; then
 // (ceil(T / 16 W M), G, B) blocks of 32 W S threads, 4 (16 W M + 2 N) (width + 8) + 16 N bytes.
 #include "brazier.cuh"

@@ -9,10 +9,10 @@
 // conversion rounds to nearest even and saturates; an infinity becomes NaN, so that a step that overflowed is noticed. max |x| is
 // taken by integer atomics on the bits of non-negative floats, whose order does not matter.
 //
-// Bound on an H100: memory, 3.35 TB/s, but for measure, which matters in a tensor's first step alone and is the launch after that:
-// a block for each of two tensors. Launch: quantise 256 threads of 16 elements each, striding; quantise_transposed a block of 256
-// for a tile of 64 x 64, the grid [width, rows] / 64; next_scales a warp for each tensor. Counts, rows and widths are multiples of
-// 16, pointers aligned to 16 bytes.
+// FLOPs: a product and a comparison an element. Bound on an H100: memory, 3.35 TB/s, but for measure, which matters in a tensor's
+// first step alone and is the launch after that: a block for each of two tensors. Launch: quantise 256 threads of 16 elements each,
+// striding; quantise_transposed a block of 256 for a tile of 64 x 64, the grid [width, rows] / 64; next_scales a warp for each
+// tensor. Counts, rows and widths are multiples of 16, pointers aligned to 16 bytes.
 #include "brazier.cuh"
 
 namespace {

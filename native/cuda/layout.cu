@@ -1,6 +1,6 @@
 // y[b][a][n] = x[a][b][n]: the blocks of n units that a matrix [a, b] holds, transposed; a unit is of 16, 4 or 2 bytes.
 //
-// Bytes: each read and written once. Bound on an H100: memory, 3.35 TB/s, for blocks of 32 bytes or more. Launch: 256 threads, each
+// Bytes: each read and written once; no FLOPs. Bound on an H100: memory, 3.35 TB/s, for blocks of 32 bytes or more. Launch: 256 threads, each
 // striding over units; addresses are multiples of a unit.
 #include "brazier.cuh"
 

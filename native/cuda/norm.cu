@@ -11,25 +11,31 @@
 //   add_parts             y = sum over parts (+ addend)                              4 bytes and 1 FLOP an element of a part
 //
 // Bytes and FLOPs are those of an element in bf16; f32 takes twice the bytes. dx may be its addend, and dy for rms_norm_grad.
-// Bound on an H100: memory, 3.35 TB/s; rows are read from DRAM once and again from a cache. Launch: 256 threads; a warp takes a row
-// of norms, grid ceil(rows / 8); a block takes 32 vectors of columns and a slice of rows of sums, grid (ceil(width / 32 / vector),
+// Bound on an H100: memory, 3.35 TB/s; rows are read from DRAM once and again from a cache: were each warp to take a row, those in
+// flight would not fit into L2 from a width of about 4096 on. Launch of norms: a block a row, of a thread for each of its vectors, 32
+// to 256, grid rows. Launch of sums: 256 threads take 32 vectors of columns and a slice of rows, grid (ceil(width / 32 / vector),
 // slices), then 32 columns of their parts, grid ceil(width / 32). Sums depend on shapes alone.
 #include "brazier.cuh"
 
 constexpr int kWarps = 8;
 
+// f(column) for every V-th column of a row, shared out over the threads of a block.
+template <int V, typename F>
+__device__ __forceinline__ void for_each_in_block(int width, F f) {
+    for (int column = static_cast<int>(threadIdx.x) * V; column < width; column += static_cast<int>(blockDim.x) * V) {
+        f(column);
+    }
+}
+
 template <typename T, typename W>
 __device__ __forceinline__ void layer_norm(
-    const T* x, const W* gamma, const W* beta, T* y, float* mean, float* rstd, int64 rows, int width, float epsilon) {
-    int64 row = warp_row();
-    if (row >= rows) {
-        return;
-    }
+    const T* x, const W* gamma, const W* beta, T* y, float* mean, float* rstd, int width, float epsilon) {
+    int64 row = blockIdx.x;
     x += row * width, y += row * width;
     by_vectors<T>(width, [=](auto size) {
         constexpr int V = decltype(size)::value;
         float sum = 0.0f, squares = 0.0f;
-        for_each_column<V>(width, [&](int column) {
+        for_each_in_block<V>(width, [&](int column) {
             float v[V];
             load_elements<V>(x + column, v);
 #pragma unroll
@@ -37,8 +43,8 @@ __device__ __forceinline__ void layer_norm(
                 sum += v[e];
             }
         });
-        float m = warp_reduce(sum, Sum()) / static_cast<float>(width);
-        for_each_column<V>(width, [&](int column) {
+        float m = block_reduce(sum, Sum()) / static_cast<float>(width);
+        for_each_in_block<V>(width, [&](int column) {
             float v[V];
             load_elements<V>(x + column, v);
 #pragma unroll
@@ -46,12 +52,12 @@ __device__ __forceinline__ void layer_norm(
                 squares = fmaf(v[e] - m, v[e] - m, squares);
             }
         });
-        float r = 1.0f / sqrtf(warp_reduce(squares, Sum()) / static_cast<float>(width) + epsilon);
-        if (lane() == 0) {
+        float r = 1.0f / sqrtf(block_reduce(squares, Sum()) / static_cast<float>(width) + epsilon);
+        if (threadIdx.x == 0) {
             mean[row] = m;
             rstd[row] = r;
         }
-        for_each_column<V>(width, [&](int column) {
+        for_each_in_block<V>(width, [&](int column) {
             float v[V], g[V], b[V];
             load_elements<V>(x + column, v);
             load_elements<V>(gamma + column, g);
@@ -67,16 +73,13 @@ __device__ __forceinline__ void layer_norm(
 
 template <typename T, typename W>
 __device__ __forceinline__ void rms_norm(
-    const T* x, const W* gamma, T* y, float* rstd, int64 rows, int width, float epsilon) {
-    int64 row = warp_row();
-    if (row >= rows) {
-        return;
-    }
+    const T* x, const W* gamma, T* y, float* rstd, int width, float epsilon) {
+    int64 row = blockIdx.x;
     x += row * width, y += row * width;
     by_vectors<T>(width, [=](auto size) {
         constexpr int V = decltype(size)::value;
         float squares = 0.0f;
-        for_each_column<V>(width, [&](int column) {
+        for_each_in_block<V>(width, [&](int column) {
             float v[V];
             load_elements<V>(x + column, v);
 #pragma unroll
@@ -84,11 +87,11 @@ __device__ __forceinline__ void rms_norm(
                 squares = fmaf(v[e], v[e], squares);
             }
         });
-        float r = 1.0f / sqrtf(warp_reduce(squares, Sum()) / static_cast<float>(width) + epsilon);
-        if (lane() == 0) {
+        float r = 1.0f / sqrtf(block_reduce(squares, Sum()) / static_cast<float>(width) + epsilon);
+        if (threadIdx.x == 0) {
             rstd[row] = r;
         }
-        for_each_column<V>(width, [&](int column) {
+        for_each_in_block<V>(width, [&](int column) {
             float v[V], g[V];
             load_elements<V>(x + column, v);
             load_elements<V>(gamma + column, g);
@@ -104,18 +107,15 @@ __device__ __forceinline__ void rms_norm(
 // Gradients of both norms: xhat = (x - mean) rstd, where the root-mean-square norm has no mean.
 template <bool kHasMean, typename T, typename W>
 __device__ __forceinline__ void norm_grad(const T* x, const T* dy, const W* gamma, const float* mean, const float* rstd,
-    const T* addend, T* dx, int64 rows, int width) {
-    int64 row = warp_row();
-    if (row >= rows) {
-        return;
-    }
+    const T* addend, T* dx, int width) {
+    int64 row = blockIdx.x;
     float m = kHasMean ? mean[row] : 0.0f, r = rstd[row];
     x += row * width, dy += row * width, dx += row * width;
     const T* plus = addend == nullptr ? nullptr : addend + row * width;
     by_vectors<T>(width, [=](auto size) {
         constexpr int V = decltype(size)::value;
         float sumG = 0.0f, sumGX = 0.0f;
-        for_each_column<V>(width, [&](int column) {
+        for_each_in_block<V>(width, [&](int column) {
             float v[V], g[V], w[V];
             load_elements<V>(x + column, v);
             load_elements<V>(dy + column, g);
@@ -126,9 +126,9 @@ __device__ __forceinline__ void norm_grad(const T* x, const T* dy, const W* gamm
                 sumGX = fmaf(g[e] * w[e], (v[e] - m) * r, sumGX);
             }
         });
-        float meanG = kHasMean ? warp_reduce(sumG, Sum()) / static_cast<float>(width) : 0.0f;
-        float meanGX = warp_reduce(sumGX, Sum()) / static_cast<float>(width);
-        for_each_column<V>(width, [&](int column) {
+        float meanG = kHasMean ? block_reduce(sumG, Sum()) / static_cast<float>(width) : 0.0f;
+        float meanGX = block_reduce(sumGX, Sum()) / static_cast<float>(width);
+        for_each_in_block<V>(width, [&](int column) {
             float v[V], g[V], w[V];
             load_elements<V>(x + column, v);
             load_elements<V>(dy + column, g);
@@ -261,20 +261,20 @@ extern "C" __global__ void __launch_bounds__(256)
 
 #define ROWS(Type, T, WType, W)                                                                                              \
     extern "C" __global__ void __launch_bounds__(256) layer_norm_##Type##_##WType(const T* x, const W* gamma, const W* beta, \
-        T* y, float* mean, float* rstd, int64 rows, int width, float epsilon) {                                              \
-        layer_norm(x, gamma, beta, y, mean, rstd, rows, width, epsilon);                                                     \
+        T* y, float* mean, float* rstd, int width, float epsilon) {                                              \
+        layer_norm(x, gamma, beta, y, mean, rstd, width, epsilon);                                                     \
     }                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(256) rms_norm_##Type##_##WType(                                             \
-        const T* x, const W* gamma, T* y, float* rstd, int64 rows, int width, float epsilon) {                               \
-        rms_norm(x, gamma, y, rstd, rows, width, epsilon);                                                                   \
+        const T* x, const W* gamma, T* y, float* rstd, int width, float epsilon) {                               \
+        rms_norm(x, gamma, y, rstd, width, epsilon);                                                                   \
     }                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(256) layer_norm_grad_##Type##_##WType(const T* x, const T* dy,              \
-        const W* gamma, const float* mean, const float* rstd, const T* addend, T* dx, int64 rows, int width) {               \
-        norm_grad<true>(x, dy, gamma, mean, rstd, addend, dx, rows, width);                                                  \
+        const W* gamma, const float* mean, const float* rstd, const T* addend, T* dx, int width) {               \
+        norm_grad<true>(x, dy, gamma, mean, rstd, addend, dx, width);                                                  \
     }                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(256) rms_norm_grad_##Type##_##WType(const T* x, const T* dy,                \
-        const W* gamma, const float* rstd, const T* addend, T* dx, int64 rows, int width) {                                  \
-        norm_grad<false>(x, dy, gamma, nullptr, rstd, addend, dx, rows, width);                                              \
+        const W* gamma, const float* rstd, const T* addend, T* dx, int width) {                                  \
+        norm_grad<false>(x, dy, gamma, nullptr, rstd, addend, dx, width);                                              \
     }
 
 ROWS(f32, float, f32, float)

@@ -36,46 +36,42 @@ final class CudaNorms {
                 throw new AssertionError("no kernel takes gamma " + gamma + " with beta "
                         + i.inputs().get(2));
             }
-            return backend.launch(FILE, "layer_norm" + suffix(i.inputs().get(0)) + suffix(gamma))
-                    .warps(shape(i, 0).rows())
+            return rows(backend, "layer_norm", i, gamma)
                     .pointers(a.input(0), a.input(1), a.input(2), a.output(0), a.output(1), a.output(2))
-                    .longs(shape(i, 0).rows())
                     .ints(shape(i, 0).width())
                     .floats(op.epsilon())
                     .build();
         });
-        backend.put(Norm.RmsNorm.class, (op, i, a) -> backend.launch(
-                        FILE,
-                        "rms_norm" + suffix(i.inputs().get(0))
-                                + suffix(i.inputs().get(1)))
-                .warps(shape(i, 0).rows())
+        backend.put(Norm.RmsNorm.class, (op, i, a) -> rows(
+                        backend, "rms_norm", i, i.inputs().get(1))
                 .pointers(a.input(0), a.input(1), a.output(0), a.output(1))
-                .longs(shape(i, 0).rows())
                 .ints(shape(i, 0).width())
                 .floats(op.epsilon())
                 .build());
     }
 
     private static void gradInput(CudaBackend backend) {
-        backend.put(Norm.LayerNormGradInput.class, (op, i, a) -> gradLaunch(backend, "layer_norm_grad", i)
+        backend.put(Norm.LayerNormGradInput.class, (op, i, a) -> rows(
+                        backend, "layer_norm_grad", i, i.inputs().get(2))
                 .pointers(a.input(0), a.input(1), a.input(2), a.input(3), a.input(4))
                 .pointers(op.addend() == Operand.PRESENT ? a.input(5) : 0, a.output(0))
-                .longs(shape(i, 0).rows())
                 .ints(shape(i, 0).width())
                 .build());
-        backend.put(Norm.RmsNormGradInput.class, (op, i, a) -> gradLaunch(backend, "rms_norm_grad", i)
+        backend.put(Norm.RmsNormGradInput.class, (op, i, a) -> rows(
+                        backend, "rms_norm_grad", i, i.inputs().get(2))
                 .pointers(a.input(0), a.input(1), a.input(2), a.input(3))
                 .pointers(op.addend() == Operand.PRESENT ? a.input(4) : 0, a.output(0))
-                .longs(shape(i, 0).rows())
                 .ints(shape(i, 0).width())
                 .build());
     }
 
-    private static CudaLaunch gradLaunch(CudaBackend backend, String kernel, Instruction i) {
-        return backend.launch(
-                        FILE,
-                        kernel + suffix(i.inputs().get(0)) + suffix(i.inputs().get(2)))
-                .warps(shape(i, 0).rows());
+    /** A block for each row, of as many threads as the row has vectors. */
+    private static CudaLaunch rows(CudaBackend backend, String kernel, Instruction i, Value gamma) {
+        Value x = i.inputs().get(0);
+        long vectors = shape(i, 0).width() * x.type().dtype().bytes() / 16;
+        return backend.launch(FILE, kernel + suffix(x) + suffix(gamma))
+                .grid(shape(i, 0).rows())
+                .block((int) Math.max(32, Math.min(256, (vectors + 31) / 32 * 32)));
     }
 
     private static void columns(CudaBackend backend) {

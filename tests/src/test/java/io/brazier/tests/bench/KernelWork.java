@@ -128,8 +128,8 @@ final class KernelWork {
                 "  bytes. mma.sync, which these kernels use, reaches about 62 % of the peak (arXiv:2402.13499): their own bound is then",
                 "  1.6 times the op's forward and 2.3 times backward. Tiles on the diagonal are computed whole.",
                 "- Keys and values are read again for each tile of queries, from L2 if it holds those of the heads in flight.",
-                "- Norms read a row two or three times, from a cache as long as it holds the rows in flight, one a warp. Were none held,",
-                "  layer_norm would move 2 times its bytes, rms_norm 1.5 times and their gradients 1.7 times.",
+                "- Norms read a row two or three times, all but the first from L1, which holds the rows of the blocks in flight up to",
+                "  a width of about 7,000 in bf16; beyond that from L2.",
                 "- Sums over rows pass their parts through memory: 2 to 6 % more bytes in these models.",
                 "- embedding_grad looks through all ids for each row, in a cache: rows^2 / 2 reads of 4 bytes at most.",
                 "- cuBLASLt may split sums, through a workspace of at most 32 MB."));

@@ -77,6 +77,20 @@ class FilesTest {
         assertEquals(List.of(), missing);
     }
 
+    /** Whoever reads a kernel learns first what it moves and computes, what bounds it and how it is launched. */
+    @Test
+    void kernelsSayWhatTheyCost() {
+        List<String> missing = new ArrayList<>();
+        TREE.withSuffix(".cu").filter(file -> file.path().startsWith("native/")).forEach(file -> {
+            String head =
+                    file.text().substring(0, file.text().indexOf("#include")).replace("\n// ", " ");
+            Stream.of("ytes", "FLOP", "Bound on an H100", "Launch")
+                    .filter(word -> !head.contains(word))
+                    .forEach(word -> missing.add(file.path() + " does not say its " + word));
+        });
+        assertEquals(List.of(), missing);
+    }
+
     @Test
     void versionsLiveInTheRootPom() {
         Pattern version = Pattern.compile("<version>([^<$]*)</version>");
