@@ -22,7 +22,7 @@ import java.util.List;
  * @param sequenceLength T
  */
 record BenchCase(String title, String name, GptConfig model, int batchSize, int sequenceLength) {
-    private static final GptConfig GPT2 = GptConfig.of(50257, 1024, 12, 12, 768);
+    static final GptConfig GPT2 = GptConfig.of(50257, 1024, 12, 12, 768);
 
     static final BenchCase GPT2_T64 = new BenchCase("GPT-2 124M, B 4, T 64", "gpt2-124m-t64", GPT2, 4, 64);
     static final BenchCase GPT2_T256 = new BenchCase("GPT-2 124M, B 4, T 256", "gpt2-124m-t256", GPT2, 4, 256);

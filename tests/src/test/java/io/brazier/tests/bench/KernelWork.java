@@ -2,10 +2,6 @@ package io.brazier.tests.bench;
 
 import static java.util.Map.entry;
 
-import io.brazier.nn.GptConfig;
-import io.brazier.nn.LlamaConfig;
-import io.brazier.plan.Layout;
-import io.brazier.plan.Layout.Precision;
 import io.brazier.plan.RankPlan;
 import io.brazier.program.Attention.CausalAttention;
 import io.brazier.program.Attention.CausalAttentionGrad;
@@ -21,12 +17,10 @@ import io.brazier.program.Norm;
 import io.brazier.program.Op;
 import io.brazier.program.Optimizer;
 import io.brazier.program.Rotary;
-import io.brazier.program.RotaryScaling;
 import io.brazier.sim.Hardware;
 import io.brazier.sim.OpCost;
 import io.brazier.sim.Scenario;
 import io.brazier.tensor.DType;
-import io.brazier.tensor.Mesh;
 import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -70,40 +64,9 @@ final class KernelWork {
             entry(Optimizer.SquaredSum.class, List.of("squared_parts", "squared_sum")),
             entry(Optimizer.AdamW.class, List.of("adamw")));
 
-    /** A training step of one micro-batch whose ops are listed. */
-    private record Case(String title, Scenario scenario) {}
-
-    private static final List<Case> CASES = List.of(
-            new Case(
-                    "GPT-2 124M, one GPU, micro-batch 12 x 1024",
-                    new Scenario(GptConfig.of(50257, 1024, 12, 12, 768), bf16(1), 12, 1, 1024)),
-            new Case(
-                    "Llama-3-8B, one of 8 GPUs (tp 8), micro-batch 1 x 8192",
-                    new Scenario(
-                            new LlamaConfig(
-                                    128256,
-                                    8192,
-                                    32,
-                                    32,
-                                    8,
-                                    128,
-                                    4096,
-                                    14336,
-                                    1e-5,
-                                    5e5,
-                                    RotaryScaling.NONE,
-                                    false,
-                                    LlamaConfig.Experts.NONE),
-                            bf16(8),
-                            1,
-                            1,
-                            8192)));
+    private static final List<RooflineCase> CASES = List.of(RooflineCase.GPT2, RooflineCase.LLAMA3);
 
     private KernelWork() {}
-
-    private static Layout bf16(int tp) {
-        return Layout.of(new Mesh(1, 1, 1, 1, tp)).withPrecision(Precision.BF16);
-    }
 
     /** An op with the types of its operands, all that its cost depends on. */
     private record Work(Op op, List<TensorType> operands) {
@@ -133,9 +96,9 @@ final class KernelWork {
                 "- Sums over rows pass their parts through memory: 2 to 6 % more bytes in these models.",
                 "- embedding_grad looks through all ids for each row, in a cache: rows^2 / 2 reads of 4 bytes at most.",
                 "- cuBLASLt may split sums, through a workspace of at most 32 MB."));
-        for (Case one : CASES) {
-            lines.addAll(List.of("", "### " + one.title, ""));
-            lines.addAll(table(one.scenario, compiled));
+        for (RooflineCase one : CASES) {
+            lines.addAll(List.of("", "### " + one.title(), ""));
+            lines.addAll(table(one.scenario(), compiled));
         }
         return lines;
     }

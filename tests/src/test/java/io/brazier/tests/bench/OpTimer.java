@@ -72,11 +72,11 @@ final class OpTimer implements AutoCloseable {
     /**
      * Seconds of one run.
      *
-     * @param bound a guess of it
+     * @param guess of it
      */
-    double seconds(Instruction i, double bound) {
+    double seconds(Instruction i, double guess) {
         int copies = (int) Math.min(MOST_COPIES, 1 + effort.coldBytes() / Math.max(1, (long) i.bytes()));
-        int runs = (int) Math.max(copies, Math.min(effort.mostRuns(), Math.ceil(effort.seconds() / bound)));
+        int runs = (int) Math.max(copies, Math.min(effort.mostRuns(), Math.ceil(effort.seconds() / guess)));
         List<long[]> blocks = new ArrayList<>();
         CUgraphExec_st graph = null;
         try {

@@ -105,7 +105,7 @@ public final class RooflineBench {
                 throw new IllegalArgumentException("--case " + name + ": name all, gpt2, llama3 or tiny");
             }
             cases.forEach(bench::kernels);
-            BenchCase whole = name.equals("tiny") ? RooflineCase.TINY : RooflineCase.GPT2;
+            BenchCase whole = name.equals("tiny") ? RooflineCase.TINY_STEP : RooflineCase.GPT2_STEP;
             if (name.equals(ALL) || name.equals(whole.name())) {
                 bench.step(whole);
             }
@@ -140,9 +140,9 @@ public final class RooflineBench {
                 System.getProperty("java.version"));
         add("- date: %s", LocalDate.now());
         add(
-                "- bounds: those of `io.brazier.sim.OpCost` for %s. Each includes %.1f us in which a kernel starts and drains; products in"
-                        + " f32 are priced as TF32, which Brazier does not use.",
-                hardware.name(), 1e6 * hardware.kernelSeconds());
+                "- bounds: those of `io.brazier.sim.OpCost` for %s: FLOPs at the peak of their kind, bytes at the memory's bandwidth. The"
+                        + " clock is what the simulator takes. Products in f32 are priced as TF32, which Brazier does not use.",
+                hardware.name());
         add(
                 "- times: device time between two events around a graph of many runs; operands are noise, and out of the cache.");
     }
@@ -165,8 +165,9 @@ public final class RooflineBench {
         add("");
         add("## Kernels of %s, bf16", c.title());
         add("");
-        add("| kernel | operands | first module | runs in a step | us | bound, us | of bound | GB/s | TFLOP/s |");
-        add("|---|---|---|---|---|---|---|---|---|");
+        add(
+                "| kernel | operands | first module | runs in a step | us | bound, us | of bound | the clock, us | GB/s | TFLOP/s |");
+        add("|---|---|---|---|---|---|---|---|---|---|");
         Effort effort = simulated ? Effort.LEAST : Effort.FULL;
         try (CudaBackend backend = new CudaBackend(device, Mode.EAGER);
                 OpTimer timer = new OpTimer(backend, effort)) {
@@ -175,15 +176,16 @@ public final class RooflineBench {
                 kernels += kernel.runs() * row(kernel, timer);
             }
             add("");
-            add("Together %.3f ms of a step.", 1e3 * kernels);
+            add("Together %.3f ms of a step, exchanges left out.", 1e3 * kernels);
         }
     }
 
     /** Seconds of one run. */
     private double row(Kernel kernel, OpTimer timer) {
         Instruction i = kernel.instruction();
-        double bound = cost.seconds(i);
-        if (bound == 0) {
+        double bound = cost.bound(i).seconds();
+        double clock = cost.seconds(i);
+        if (clock == 0) {
             return 0;
         }
         String operands = i.inputTypes().stream()
@@ -191,13 +193,14 @@ public final class RooflineBench {
                 .collect(Collectors.joining(" "));
         String start = "| " + i.op().mnemonic() + " | " + operands + " | " + i.path() + " | " + kernel.runs() + " | ";
         try {
-            double time = timer.seconds(i, bound);
+            double time = timer.seconds(i, clock);
             add(
-                    "%s%.2f | %.2f | %.0f %% | %.0f | %.1f |",
+                    "%s%.2f | %.2f | %.0f %% | %.2f | %.0f | %.1f |",
                     start,
                     1e6 * time,
                     1e6 * bound,
                     100 * bound / time,
+                    1e6 * clock,
                     i.bytes() / time / 1e9,
                     i.flops() / time / 1e12);
             numKernels++;
@@ -210,7 +213,7 @@ public final class RooflineBench {
             return time;
         } catch (CudaException e) {
             numFailed++;
-            add("%sfailed: %s | | | | |", start, e.getMessage());
+            add("%sfailed: %s | | | | | |", start, e.getMessage());
             if (e.sticky()) {
                 throw e;
             }
@@ -223,7 +226,7 @@ public final class RooflineBench {
         StepTimer.Timing timing;
         try (alone;
                 TrainingEngine engine = CudaEngines.training(
-                        bench.spec(RooflineCase.layout(), bench.batchSize(), 1),
+                        bench.spec(RooflineCase.layout(1), bench.batchSize(), 1),
                         alone,
                         device,
                         Mode.GRAPH,

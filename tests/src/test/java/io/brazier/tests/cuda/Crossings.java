@@ -10,6 +10,7 @@ import io.brazier.exec.TrainingEngine;
 import io.brazier.exec.TrainingSpec;
 import io.brazier.nn.InitialWeights;
 import io.brazier.plan.RankPlan;
+import io.brazier.plan.Request;
 import io.brazier.plan.TrainingPlan;
 import java.nio.IntBuffer;
 import java.time.Duration;
@@ -57,7 +58,8 @@ public record Crossings(Map<String, Double> calls, long launches, long instructi
                 calls.put(function, made / (double) (STEPS * size));
             }
         });
-        RankPlan plan = TrainingPlan.make(spec.request(0), i -> 0).plan();
+        RankPlan plan = TrainingPlan.make(spec.request(0).with(Request.Backward.FUSED), i -> 0)
+                .plan();
         return new Crossings(
                 calls,
                 launched(plan).size(),
