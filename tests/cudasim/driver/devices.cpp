@@ -13,13 +13,15 @@ namespace {
 thread_local Device* current = nullptr;
 std::atomic<bool> ready{false};
 
-constexpr int kDriverVersion = 13010, kCapabilityMajor = 9, kCapabilityMinor = 0, kMultiprocessors = 132;
+constexpr int kDriverVersion = 13010, kCapabilityMajor = 9, kCapabilityMinor = 0, kMultiprocessors = 132,
+              kClockKilohertz = 1980000;
 
 // CUdevice_attribute.
 enum Attribute {
     kMaxThreadsPerBlock = 1,
     kMaxSharedPerBlock = 8,
     kWarpSize = 10,
+    kClockRate = 13,
     kMultiprocessorCount = 16,
     kComputeMajor = 75,
     kComputeMinor = 76,
@@ -107,6 +109,7 @@ API cuDeviceGetAttribute(int* value, int attribute, int handle) {
         case kMaxThreadsPerBlock: *value = 1024; return kSuccess;
         case kMaxSharedPerBlock: *value = 48 << 10; return kSuccess;
         case kWarpSize: *value = 32; return kSuccess;
+        case kClockRate: *value = kClockKilohertz; return kSuccess;
         case kMultiprocessorCount: *value = kMultiprocessors; return kSuccess;
         case kComputeMajor: *value = kCapabilityMajor; return kSuccess;
         case kComputeMinor: *value = kCapabilityMinor; return kSuccess;

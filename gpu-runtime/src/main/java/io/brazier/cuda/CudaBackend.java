@@ -52,8 +52,7 @@ public final class CudaBackend implements Backend {
 
     private final CudaDevice device;
     private final Mode mode;
-    private final CudaKernels kernels;
-    private final CudaMatrix matrix = new CudaMatrix();
+    private final CudaMatrix matrix;
     private final List<CudaGraph> graphs = new ArrayList<>();
     private final FiniteCheck finite;
     private NcclGroups groups;
@@ -76,7 +75,7 @@ public final class CudaBackend implements Backend {
         this.mode = mode;
         this.place = device.toString();
         device.bind();
-        kernels = new CudaKernels(new KernelCompiler(device.computeCapability(), KernelCache.ofUser()));
+        matrix = new CudaMatrix(device.products());
         finite = mode == Mode.CHECKED ? new FiniteCheck(this) : null;
         matrix.putInto(this);
         new CudaScaled(this, matrix).putInto();
@@ -113,7 +112,7 @@ public final class CudaBackend implements Backend {
     }
 
     CudaLaunch launch(String file, String kernel, CUstream_st stream) {
-        return new CudaLaunch(kernel, kernels.get(file, kernel), stream);
+        return new CudaLaunch(kernel, device.kernels().get(file, kernel), stream);
     }
 
     CudaStreams streams() {
@@ -270,6 +269,5 @@ public final class CudaBackend implements Backend {
         allocated.forEach(address -> check("cuMemFree", cuMemFree(address)));
         staging.close();
         streams.close();
-        kernels.close();
     }
 }

@@ -1,6 +1,7 @@
 package io.brazier.cuda;
 
 import static io.brazier.cuda.Driver.check;
+import static org.bytedeco.cuda.global.cudart.CU_DEVICE_ATTRIBUTE_CLOCK_RATE;
 import static org.bytedeco.cuda.global.cudart.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
 import static org.bytedeco.cuda.global.cudart.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR;
 import static org.bytedeco.cuda.global.cudart.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
@@ -17,6 +18,7 @@ import static org.bytedeco.cuda.global.cudart.cuDriverGetVersion;
 import static org.bytedeco.cuda.global.cudart.cuInit;
 
 import io.brazier.host.NativeEnvironment;
+import io.brazier.tensor.DType;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.UUID;
@@ -25,7 +27,10 @@ import org.bytedeco.cuda.cudart.CUctx_st;
 import org.bytedeco.cuda.cudart.CUuuid;
 import org.bytedeco.javacpp.SizeTPointer;
 
-/** One GPU with its primary context, which lives until {@link #close}. */
+/**
+ * One GPU with its primary context, which lives until {@link #close}, and so do compiled kernels and the handle of cuBLASLt: a process
+ * that trains again finds them ready.
+ */
 public final class CudaDevice implements AutoCloseable {
 
     /** Least compute capability, times ten: bf16 on tensor cores and asynchronous copies to shared memory. */
@@ -40,6 +45,8 @@ public final class CudaDevice implements AutoCloseable {
     private final int ordinal;
     private final int handle;
     private final CUctx_st context = new CUctx_st();
+    private CudaKernels kernels;
+    private CudaProduct.Library products;
 
     private CudaDevice(int ordinal, int handle) {
         this.ordinal = ordinal;
@@ -168,6 +175,37 @@ public final class CudaDevice implements AutoCloseable {
         return version[0];
     }
 
+    /** The kernels that were loaded so far, and those to come. This device must be bound. */
+    synchronized CudaKernels kernels() {
+        if (kernels == null) {
+            kernels = new CudaKernels(new KernelCompiler(computeCapability(), KernelCache.ofUser()));
+        }
+        return kernels;
+    }
+
+    /** What makes products. This device must be bound. */
+    synchronized CudaProduct.Library products() {
+        if (products == null) {
+            products = new CudaProduct.Library();
+        }
+        return products;
+    }
+
+    /**
+     * Dense products at the clock that the driver names, FLOP/s: f32 on CUDA cores, bf16 on tensor cores. Figures of one
+     * multiprocessor and cycle are those of NVIDIA's architecture white papers.
+     */
+    public double peakFlops(DType dtype) {
+        double clock = 1e3 * attribute(CU_DEVICE_ATTRIBUTE_CLOCK_RATE);
+        int capability = computeCapability();
+        double perCycle =
+                switch (dtype) {
+                    case BF16 -> capability >= 100 ? 8192 : capability >= 90 ? 4096 : capability == 80 ? 2048 : 1024;
+                    default -> capability == 80 ? 128 : 256;
+                };
+        return numMultiprocessors() * clock * perCycle;
+    }
+
     private int attribute(int attribute) {
         int[] value = new int[1];
         check("cuDeviceGetAttribute", cuDeviceGetAttribute(value, attribute, handle));
@@ -186,6 +224,13 @@ public final class CudaDevice implements AutoCloseable {
 
     @Override
     public void close() {
+        bind();
+        if (kernels != null) {
+            kernels.close();
+        }
+        if (products != null) {
+            products.close();
+        }
         check("cuDevicePrimaryCtxRelease", cuDevicePrimaryCtxRelease(handle));
     }
 }

@@ -22,7 +22,7 @@ final class CudaKernels implements AutoCloseable {
     }
 
     /** A kernel of a file such as norm.cu. The device must be bound. */
-    CUfunc_st get(String file, String kernel) {
+    synchronized CUfunc_st get(String file, String kernel) {
         return functions.computeIfAbsent(file + " " + kernel, key -> {
             CUfunc_st function = new CUfunc_st();
             check("cuModuleGetFunction of " + kernel, cuModuleGetFunction(function, module(file), kernel));
@@ -41,7 +41,7 @@ final class CudaKernels implements AutoCloseable {
     }
 
     @Override
-    public void close() {
+    public synchronized void close() {
         functions.clear();
         modules.values().forEach(module -> check("cuModuleUnload", cuModuleUnload(module)));
         modules.clear();

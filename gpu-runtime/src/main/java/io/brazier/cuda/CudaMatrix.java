@@ -28,9 +28,14 @@ import org.slf4j.LoggerFactory;
 final class CudaMatrix implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(CudaMatrix.class);
 
-    private final CudaProduct.Library library = new CudaProduct.Library();
+    private final CudaProduct.Library library;
     private final List<CudaProduct> products = new ArrayList<>();
     private final Set<ProductShape> refused = new HashSet<>();
+
+    /** @param library stays the caller's */
+    CudaMatrix(CudaProduct.Library library) {
+        this.library = library;
+    }
 
     void putInto(CudaBackend backend) {
         backend.put(
@@ -211,6 +216,5 @@ final class CudaMatrix implements AutoCloseable {
     @Override
     public void close() {
         products.forEach(CudaProduct::close);
-        library.close();
     }
 }
