@@ -14,8 +14,13 @@ public interface TrainingListener {
     /** @param step steps finished so far */
     default void onPhase(long step, Phase phase) {}
 
-    /** What the devices of all ranks together could compute at best; told before the first step, and again when more is known. */
-    default void onPeak(double flopsPerSecond) {}
+    /**
+     * Told before the first step, and again when more ranks have spoken.
+     *
+     * @param description what rank 0 computes on, and why where that was left open; empty as long as it has not spoken
+     * @param peakFlops what the devices of the ranks heard so far could compute together at best, FLOP/s
+     */
+    default void onDevice(String description, double peakFlops) {}
 
     default void onStep(StepReport report) {}
 

@@ -48,9 +48,10 @@ public final class BarrierJob {
      * What came of the job.
      *
      * @param restarts attempts after the first
+     * @param device what rank 0 computed on, and why where that was left open
      * @param peakFlops FLOP/s that all ranks together could reach, as they reported it
      */
-    public record Outcome(int restarts, double peakFlops) {}
+    public record Outcome(int restarts, String device, double peakFlops) {}
 
     /** @param maxFailures failed attempts that are followed by another one */
     public BarrierJob(SparkContext context, int numWorkers, int maxFailures) {
@@ -116,7 +117,7 @@ public final class BarrierJob {
                     channel.name());
             try {
                 runOnce(data, task, channel);
-                return new Outcome(failures, channel.peakFlops());
+                return new Outcome(failures, channel.device(), channel.peakFlops());
             } catch (TrainingException e) {
                 failures++;
                 atSameStep = channel.lastStep() == previousStep ? atSameStep + 1 : 1;

@@ -20,7 +20,7 @@ import scala.reflect.ClassTag$;
 final class DriverLink implements TrainingListener {
     static final String BEAT = "beat";
     static final String DONE = "done";
-    static final String PEAK = "peak";
+    static final String DEVICE = "device";
     static final String STEP = "step";
     static final String EVALUATION = "evaluation";
     static final String CHECKPOINT = "checkpoint";
@@ -77,8 +77,9 @@ final class DriverLink implements TrainingListener {
         ask(FAILED, generation, category.name(), message);
     }
 
-    void peak(double flopsPerSecond) {
-        ask(PEAK, generation, flopsPerSecond);
+    /** @param description empty where another rank gives it */
+    void device(String description, double peakFlops) {
+        ask(DEVICE, generation, description, peakFlops);
     }
 
     @Override

@@ -47,6 +47,7 @@ final class JobChannel implements ThreadSafeRpcEndpoint, AutoCloseable {
     private final List<Failure> failures = new ArrayList<>();
     private volatile long generation = -1;
     private volatile long lastStep = -1;
+    private volatile String device = "";
     private volatile double peakFlops;
 
     /**
@@ -69,6 +70,7 @@ final class JobChannel implements ThreadSafeRpcEndpoint, AutoCloseable {
     synchronized void begin(long newGeneration) {
         generation = newGeneration;
         lastStep = -1;
+        device = "";
         peakFlops = 0;
         pulses.clear();
         failures.clear();
@@ -77,6 +79,11 @@ final class JobChannel implements ThreadSafeRpcEndpoint, AutoCloseable {
     /** The last step finished in this generation, or -1. */
     long lastStep() {
         return lastStep;
+    }
+
+    /** What rank 0 computes on. */
+    String device() {
+        return device;
     }
 
     /** FLOP/s that all ranks together can reach. */
@@ -153,9 +160,12 @@ final class JobChannel implements ThreadSafeRpcEndpoint, AutoCloseable {
                 pulses.put(pulse.partition(), pulse);
             }
             case DriverLink.DONE -> pulses.remove((Integer) message[2]);
-            case DriverLink.PEAK -> {
-                peakFlops += (Double) message[2];
-                listener.onPeak(peakFlops);
+            case DriverLink.DEVICE -> {
+                if (!((String) message[2]).isEmpty()) {
+                    device = (String) message[2];
+                }
+                peakFlops += (Double) message[3];
+                listener.onDevice(device, peakFlops);
             }
             case DriverLink.STEP -> {
                 long[] counts = (long[]) message[2];

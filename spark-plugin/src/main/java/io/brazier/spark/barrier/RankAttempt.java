@@ -7,6 +7,7 @@ import io.brazier.collective.CommunicatorServer;
 import io.brazier.collective.Endpoint;
 import io.brazier.collective.Transport;
 import io.brazier.cpu.CpuCommunicators;
+import io.brazier.spark.plugin.ExecutorGpus;
 import io.brazier.train.TrainingException;
 import io.brazier.train.TrainingException.Category;
 import io.brazier.train.TrainingListener;
@@ -21,6 +22,7 @@ import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -39,6 +41,9 @@ import org.slf4j.LoggerFactory;
  */
 final class RankAttempt implements RankContext, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(RankAttempt.class);
+
+    /** Exit status of an executor whose GPU is lost to it: EX_OSERR of sysexits. */
+    private static final int GPU_LOST = 71;
 
     private final BarrierTaskContext task;
     private final SparkEnv env = SparkEnv.get();
@@ -84,7 +89,7 @@ final class RankAttempt implements RankContext, AutoCloseable {
                 task,
                 () -> driver.beat(task.partitionId(), host(), env.executorId()),
                 () -> abort("Spark killed the task of " + place()),
-                !"driver".equals(env.executorId()));
+                isOwnProcess());
     }
 
     /** Runs what belongs to the attempt; a failure of it ends all ranks that are connected with this one. */
@@ -128,8 +133,15 @@ final class RankAttempt implements RankContext, AutoCloseable {
     }
 
     @Override
-    public void reportPeak(double flopsPerSecond) {
-        driver.peak(flopsPerSecond);
+    public Optional<String> gpuAddress() {
+        ResourceInformation gpu = task.resourcesJMap().get("gpu");
+        return gpu == null ? Optional.empty() : Stream.of(gpu.addresses()).findFirst();
+    }
+
+    @Override
+    public void reportDevice(String description, double peakFlops) {
+        LOG.info("{} computes on {}", place(), description);
+        driver.device(rank == 0 ? description : "", peakFlops);
     }
 
     @Override
@@ -145,7 +157,7 @@ final class RankAttempt implements RankContext, AutoCloseable {
             stop.set(reason -> server.close());
             Member me = new Member(
                     host(),
-                    device(),
+                    gpuAddress().orElse(""),
                     env.executorId(),
                     partition(),
                     server.endpoint().encode());
@@ -191,7 +203,15 @@ final class RankAttempt implements RankContext, AutoCloseable {
             LOG.warn("The driver could not be told of: {}", message, e);
         }
         abort(message);
+        if (ExecutorGpus.isLost(cause) && isOwnProcess()) {
+            LOG.error("This executor has lost its GPU and ends, so that Spark starts another: {}", message);
+            Runtime.getRuntime().halt(GPU_LOST);
+        }
         return new TrainingException(category, message, cause);
+    }
+
+    private boolean isOwnProcess() {
+        return !"driver".equals(env.executorId());
     }
 
     @Override
@@ -215,11 +235,6 @@ final class RankAttempt implements RankContext, AutoCloseable {
 
     private String host() {
         return env.blockManager().blockManagerId().host();
-    }
-
-    private String device() {
-        ResourceInformation gpu = task.resourcesJMap().get("gpu");
-        return gpu == null || gpu.addresses().length == 0 ? "" : gpu.addresses()[0];
     }
 
     private String place() {

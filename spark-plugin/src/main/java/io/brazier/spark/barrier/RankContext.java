@@ -4,6 +4,7 @@ import io.brazier.collective.Communicator;
 import io.brazier.train.TrainingListener;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /** A task of a barrier job, seen by the work it does. */
 public interface RankContext {
@@ -28,8 +29,11 @@ public interface RankContext {
     /** Takes rank 0's progress to the driver; that of other ranks is only remembered, for error messages. */
     TrainingListener progress();
 
-    /** Tells the driver what this rank could compute at best. */
-    void reportPeak(double flopsPerSecond);
+    /** The GPU that Spark assigned to this task. */
+    Optional<String> gpuAddress();
+
+    /** Tells the driver what this rank computes on, and what that could compute at best. */
+    void reportDevice(String description, double peakFlops);
 
     /** Copies a file into the directory that the driver keeps for the result. */
     void sendFile(Path file) throws IOException;

@@ -42,6 +42,7 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
     private final PrintWriter out;
     private final Display display;
     private final EventFile events; // null when no curves are wanted
+    private String device = "";
     private double peakFlops = Double.NaN;
     private double smoothSeconds;
     private boolean barDrawn;
@@ -54,8 +55,12 @@ final class ProgressReporter implements TrainingListener, AutoCloseable {
     }
 
     @Override
-    public synchronized void onPeak(double flopsPerSecond) {
+    public synchronized void onDevice(String description, double flopsPerSecond) {
         peakFlops = flopsPerSecond;
+        if (!description.equals(device)) {
+            device = description;
+            print("training on " + description);
+        }
     }
 
     @Override

@@ -73,7 +73,7 @@ public final class CausalLM extends Estimator<CausalLMModel>
         transformSchema(table.schema());
         CausalLMModel model = copyValues(new Fit(this, table, listener).run().setParent(this), ParamMap.empty());
         // How it was trained does not say how it is used.
-        model.clear(model.tensorParallel()).clear(model.pipelineParallel());
+        model.clear(model.tensorParallel()).clear(model.pipelineParallel()).clear(model.device());
         return model;
     }
 

@@ -1,5 +1,6 @@
 package io.brazier.spark.ml;
 
+import io.brazier.spark.barrier.BarrierJob;
 import io.brazier.train.EvaluationReport;
 import io.brazier.train.StepReport;
 import java.util.List;
@@ -9,14 +10,12 @@ import java.util.function.ToDoubleFunction;
 public final class CausalLMSummary {
     private final List<StepReport> steps;
     private final List<EvaluationReport> evaluations;
-    private final int numRestarts;
-    private final double peakFlops;
+    private final BarrierJob.Outcome outcome;
 
-    CausalLMSummary(List<StepReport> steps, List<EvaluationReport> evaluations, int numRestarts, double peakFlops) {
+    CausalLMSummary(List<StepReport> steps, List<EvaluationReport> evaluations, BarrierJob.Outcome outcome) {
         this.steps = List.copyOf(steps);
         this.evaluations = List.copyOf(evaluations);
-        this.numRestarts = numRestarts;
-        this.peakFlops = peakFlops;
+        this.outcome = outcome;
     }
 
     /** Every step of this run, in order; a resumed run begins where its checkpoint stood. */
@@ -58,7 +57,7 @@ public final class CausalLMSummary {
 
     /** FLOPs that the model needs, over those that the ranks' devices could have done in the same time; in [0, 1]. */
     public double modelFlopsUtilization() {
-        return sum(StepReport::modelFlops) / (sum(StepReport::seconds) * peakFlops);
+        return sum(StepReport::modelFlops) / (sum(StepReport::seconds) * outcome.peakFlops());
     }
 
     /** Time spent in steps, seconds. */
@@ -66,9 +65,14 @@ public final class CausalLMSummary {
         return sum(StepReport::seconds);
     }
 
+    /** What rank 0 computed on; where device was auto and that is the CPU, with the reason in a sentence. */
+    public String device() {
+        return outcome.device();
+    }
+
     /** Attempts of the job after the first. */
     public int numRestarts() {
-        return numRestarts;
+        return outcome.restarts();
     }
 
     private double sum(ToDoubleFunction<StepReport> value) {

@@ -105,13 +105,13 @@ final class Fit {
                             tokenizer,
                             initialFiles,
                             checkpoints,
-                            resume(run)),
+                            resume(run),
+                            params.getDevice()),
                     generations(checkpoints),
                     run,
                     directory);
             state = TrainingRun.State.FINISHED;
-            CausalLMSummary summary =
-                    new CausalLMSummary(run.steps(), run.evaluations(), outcome.restarts(), outcome.peakFlops());
+            CausalLMSummary summary = new CausalLMSummary(run.steps(), run.evaluations(), outcome);
             return new CausalLMModel(params.uid(), directory.toUri().toString(), summary);
         } finally {
             run.end(state);

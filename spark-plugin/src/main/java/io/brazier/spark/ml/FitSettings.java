@@ -47,6 +47,8 @@ record FitSettings(CausalLM params, SparkConf conf, Configuration configuration)
         if (params.getValidationFraction() == 1) {
             violations.add("validationFraction 1 leaves nothing to train on: set it below 1");
         }
+        gather(violations, () -> DeviceSettings.mode(conf));
+        violations.addAll(DeviceSettings.violations(params.getDevice(), conf));
         checkInitialModel(violations);
         if (!violations.isEmpty()) {
             throw new IllegalArgumentException(String.join("; ", violations));

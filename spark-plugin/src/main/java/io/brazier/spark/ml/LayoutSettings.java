@@ -56,7 +56,7 @@ final class LayoutSettings {
             }
         }
         String master = conf.get("spark.master", "");
-        boolean limited = master.startsWith("yarn") || master.startsWith("k8s");
+        boolean limited = !params.getDevice().equals("cuda") && (master.startsWith("yarn") || master.startsWith("k8s"));
         if (!limited || !conf.contains(OVERHEAD)) {
             return OptionalLong.empty();
         }

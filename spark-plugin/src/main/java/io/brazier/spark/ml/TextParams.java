@@ -21,9 +21,15 @@ public interface TextParams<T> extends Params {
         return (T) set(textCol(), value);
     }
 
-    /** Where the model runs: auto or cpu. */
+    /** Where the model runs: auto, cpu or cuda. */
     default Param<String> device() {
-        return Declare.stringParam(this, "device", "where the model runs: auto or cpu", "auto", "cpu");
+        return Declare.stringParam(
+                this,
+                "device",
+                "where the model runs: cuda, cpu, or auto = cuda where every rank has a GPU",
+                "auto",
+                "cpu",
+                "cuda");
     }
 
     default String getDevice() {

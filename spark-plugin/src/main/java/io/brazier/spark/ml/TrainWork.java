@@ -2,8 +2,6 @@ package io.brazier.spark.ml;
 
 import io.brazier.checkpoint.CheckpointStore;
 import io.brazier.collective.Communicator;
-import io.brazier.cpu.CpuEngines;
-import io.brazier.exec.LoadedPlan.Fill;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.nn.InitialWeights;
 import io.brazier.nn.ModelConfig;
@@ -34,6 +32,7 @@ import org.apache.spark.broadcast.Broadcast;
  *
  * @param initial files of the model to start from; null to start from random weights
  * @param checkpoints where checkpoints are; null for none
+ * @param device the param of that name
  */
 record TrainWork(
         ModelConfig model,
@@ -43,7 +42,8 @@ record TrainWork(
         TokenizerFiles tokenizer,
         Broadcast<HashMap<String, byte[][]>> initial,
         CheckpointDirectory checkpoints,
-        String resume)
+        String resume,
+        String device)
         implements RankWork<int[]> {
 
     @Override
@@ -56,15 +56,12 @@ record TrainWork(
         ExecutorRuntime.warm();
         TokenStore store = keep(chunks, context.localDirectory());
         Communicator communicator = context.join();
-        context.reportPeak(ExecutorRuntime.coreFlops() * context.numThreads());
-        try (ExchangedBatches batches = new ExchangedBatches(
+        try (RankDevice mine = RankDevice.agree(device, context, communicator);
+                ExchangedBatches batches = new ExchangedBatches(
                         communicator, store, context.partition(), config, layout.mesh(), validationFraction);
-                TrainingEngine engine = CpuEngines.training(
-                        config.spec(model, layout),
-                        communicator,
-                        context.numThreads(),
-                        firstWeights(context.localDirectory()),
-                        Fill.ZERO)) {
+                TrainingEngine engine = mine.training(
+                        config.spec(model, layout), communicator, firstWeights(context.localDirectory()))) {
+            context.reportDevice(mine.description(), mine.peakFlops(layout.precision()));
             Optional<CheckpointStore> saved = checkpoints == null ? Optional.empty() : Optional.of(checkpoints.open());
             Trainer.run(new Trainer.Run(
                     model,

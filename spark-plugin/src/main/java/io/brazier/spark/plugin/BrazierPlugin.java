@@ -5,14 +5,16 @@ import io.brazier.spark.ui.TrainingRun;
 import io.brazier.train.StepReport;
 import java.util.Map;
 import java.util.function.ToDoubleFunction;
+import java.util.stream.Stream;
 import org.apache.spark.api.plugin.DriverPlugin;
 import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
 import org.apache.spark.api.plugin.SparkPlugin;
+import org.apache.spark.resource.ResourceInformation;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** {@code spark.plugins=io.brazier.spark.plugin.BrazierPlugin}: optional; warms executors and registers metrics. */
+/** {@code spark.plugins=io.brazier.spark.plugin.BrazierPlugin}: optional; warms executors, binds them to their GPUs and registers metrics. */
 public final class BrazierPlugin implements SparkPlugin {
     private static final Logger LOG = LoggerFactory.getLogger(BrazierPlugin.class);
 
@@ -50,6 +52,10 @@ public final class BrazierPlugin implements SparkPlugin {
                 Gauge<Double> peak = () -> ExecutorRuntime.isWarm() ? ExecutorRuntime.coreFlops() : Double.NaN;
                 context.metricRegistry().register("coreFlops", peak);
                 ExecutorRuntime.warm();
+                ResourceInformation gpus = context.resources().get("gpu");
+                if (gpus != null) {
+                    Stream.of(gpus.addresses()).forEach(ExecutorGpus::open);
+                }
             } catch (Exception | LinkageError e) {
                 LOG.warn("Executor {} is not ready for training: {}", context.executorID(), e.toString());
             }

@@ -85,8 +85,8 @@ public final class TrainingRun implements TrainingListener {
     }
 
     @Override
-    public void onPeak(double flopsPerSecond) {
-        next.onPeak(flopsPerSecond);
+    public void onDevice(String description, double peakFlops) {
+        next.onDevice(description, peakFlops);
     }
 
     @Override

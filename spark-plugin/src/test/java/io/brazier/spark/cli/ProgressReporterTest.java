@@ -15,7 +15,7 @@ class ProgressReporterTest {
     private static String shown(ProgressReporter.Display display) throws IOException {
         StringWriter text = new StringWriter();
         try (ProgressReporter reporter = new ProgressReporter(new PrintWriter(text), display, null)) {
-            reporter.onPeak(5e10);
+            reporter.onDevice("the CPU", 5e10);
             reporter.onStep(STEP);
             reporter.onEvaluation(new EvaluationReport(120, 2, 1000));
         }
@@ -26,7 +26,7 @@ class ProgressReporterTest {
     void drawsOneLineOverAndOverOnATerminal() throws IOException {
         String clear = "\r\u001b[K";
         assertEquals(
-                clear + "step 120/400 [======>             ] loss 2.314 41k tok/s eta 02:20" + clear
+                "training on the CPU\n" + clear + "step 120/400 [======>             ] loss 2.314 41k tok/s eta 02:20" + clear
                         + "step 120 validation loss 2.0000 perplexity 7.389 over 1000 tokens\n",
                 shown(ProgressReporter.Display.TERMINAL));
     }
@@ -34,7 +34,7 @@ class ProgressReporterTest {
     @Test
     void printsALineAStepElsewhere() throws IOException {
         assertEquals(
-                "step 120/400 loss 2.3140 gradientNorm 0.500 learningRate 9.30e-04 tokensPerSecond 41000 memory 222 MiB"
+                "training on the CPU\nstep 120/400 loss 2.3140 gradientNorm 0.500 learningRate 9.30e-04 tokensPerSecond 41000 memory 222 MiB"
                         + " mfu 0.40\n"
                         + "step 120 validation loss 2.0000 perplexity 7.389 over 1000 tokens\n",
                 shown(ProgressReporter.Display.LINES));

@@ -46,7 +46,7 @@ class BarrierJobTest {
         new java.util.Random(7).nextBytes(content);
         try (JavaSparkContext context = local(Map.of())) {
             BarrierJob.Outcome outcome = run(context, 2, 0, (rank, partition) -> {
-                rank.reportPeak(100 + rank.partition());
+                rank.reportDevice("an abacus", 100 + rank.partition());
                 if (rank.partition() == 0) {
                     rank.progress().onStep(step(1));
                     Path file = rank.localDirectory().resolve("model.safetensors");
@@ -54,7 +54,7 @@ class BarrierJobTest {
                     rank.sendFile(file);
                 }
             });
-            assertEquals(new BarrierJob.Outcome(0, 201), outcome);
+            assertEquals(new BarrierJob.Outcome(0, "an abacus", 201), outcome);
         }
         assertArrayEquals(content, Files.readAllBytes(inbox.resolve("model.safetensors")));
         assertEquals(List.of(1L), steps);
