@@ -58,8 +58,8 @@ public final class CudaBackend implements Backend {
     private NcclGroups groups;
     private CudaCollectives collectives;
     private String place;
-    private final CudaStreams streams = new CudaStreams();
-    private final Staging staging = new Staging(streams);
+    private final CudaStreams streams;
+    private final Staging staging;
     private final Map<Class<?>, Lowering<?>> lowerings = new HashMap<>();
     private final Map<Class<?>, ToLongFunction<Instruction>> workspaces = new HashMap<>();
     private final Map<List<Double>, Long> tables = new HashMap<>();
@@ -75,6 +75,8 @@ public final class CudaBackend implements Backend {
         this.mode = mode;
         this.place = device.toString();
         device.bind();
+        streams = new CudaStreams();
+        staging = new Staging(streams);
         matrix = new CudaMatrix(device.products());
         finite = mode == Mode.CHECKED ? new FiniteCheck(this) : null;
         matrix.putInto(this);
