@@ -20,12 +20,23 @@ import java.util.stream.Stream;
 import org.apache.spark.launcher.JavaModuleOptions;
 
 /**
- * A real standalone cluster on the loopback device: one master and N workers of one core and 1 GiB, each a JVM of this test's own
- * class path. Every wait has a limit; every process it started is gone after {@link #close}.
+ * A real standalone cluster on the loopback device: one master and N workers, each a JVM of this test's own class path. Every wait
+ * has a limit; every process it started is gone after {@link #close}.
  */
 public final class SparkCluster implements AutoCloseable {
     private static final String LOOPBACK = "127.0.0.1";
     private static final String EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend";
+
+    /**
+     * What a worker has.
+     *
+     * @param cores of its executors together, for each of which it has 1 GiB
+     * @param options of its JVM
+     * @param environment that its executors inherit
+     */
+    public record Worker(int cores, List<String> options, Map<String, String> environment) {}
+
+    private static final Worker PLAIN = new Worker(1, List.of(), Map.of());
 
     private final Path home;
     private final int port;
@@ -38,14 +49,20 @@ public final class SparkCluster implements AutoCloseable {
         this.webPort = webPort;
     }
 
-    /** Starts the master and the workers and waits until all are alive. */
+    /** Starts the master and workers of one core, and waits until all are alive. */
     public static SparkCluster start(int numWorkers) throws IOException {
+        return start(numWorkers, PLAIN);
+    }
+
+    /** Starts the master and equal workers, and waits until all are alive. */
+    public static SparkCluster start(int numWorkers, Worker worker) throws IOException {
         SparkCluster cluster = new SparkCluster(Files.createTempDirectory("brazier-cluster"), freePort(), freePort());
         try {
             Files.createDirectory(cluster.home.resolve("jars"));
             cluster.launch(
                     "master",
                     "org.apache.spark.deploy.master.Master",
+                    PLAIN,
                     List.of("--host", LOOPBACK, "--port", "" + cluster.port, "--webui-port", "" + cluster.webPort));
             await("the master", 60, () -> cluster.masterState().contains("ALIVE"));
             for (int x = 0; x < numWorkers; x++) {
@@ -53,15 +70,16 @@ public final class SparkCluster implements AutoCloseable {
                 cluster.launch(
                         "worker" + x,
                         "org.apache.spark.deploy.worker.Worker",
+                        worker,
                         List.of(
                                 "--host",
                                 LOOPBACK,
                                 "--webui-port",
                                 "" + freePort(),
                                 "--cores",
-                                "1",
+                                "" + worker.cores(),
                                 "--memory",
-                                "1g",
+                                worker.cores() + "g",
                                 "--work-dir",
                                 work.toString(),
                                 cluster.masterUrl()));
@@ -114,7 +132,7 @@ public final class SparkCluster implements AutoCloseable {
         conf.forEach((key, value) -> command.addAll(List.of("--conf", key + "=" + value)));
         command.add("spark-internal");
         command.addAll(List.of(arguments));
-        return launch(log, "org.apache.spark.deploy.SparkSubmit", command);
+        return launch(log, "org.apache.spark.deploy.SparkSubmit", PLAIN, command);
     }
 
     /** Polls until the condition holds. */
@@ -170,14 +188,15 @@ public final class SparkCluster implements AutoCloseable {
         deleteTree(home);
     }
 
-    private void launch(String name, String main, List<String> arguments) throws IOException {
-        launch(home.resolve(name + ".log"), main, arguments);
+    private void launch(String name, String main, Worker worker, List<String> arguments) throws IOException {
+        launch(home.resolve(name + ".log"), main, worker, arguments);
     }
 
-    private Process launch(Path log, String main, List<String> arguments) throws IOException {
+    private Process launch(Path log, String main, Worker worker, List<String> arguments) throws IOException {
         List<String> command = new ArrayList<>();
         command.add(ProcessHandle.current().info().command().orElse("java"));
         command.addAll(List.of(JavaModuleOptions.defaultModuleOptions().split("\\s+")));
+        command.addAll(worker.options());
         command.addAll(List.of("-Xmx768m", "-Djava.io.tmpdir=" + home, "-cp", classPath(), main));
         command.addAll(arguments);
         ProcessBuilder builder = new ProcessBuilder(command)
@@ -194,13 +213,14 @@ public final class SparkCluster implements AutoCloseable {
                         LOOPBACK,
                         "SPARK_DIST_CLASSPATH",
                         classPath()));
+        builder.environment().putAll(worker.environment());
         Process process = builder.start();
         processes.add(process);
         return process;
     }
 
     /** Surefire may hide the class path in the manifest of one jar and names it in a property then. */
-    private static String classPath() {
+    public static String classPath() {
         String path = System.getProperty("surefire.test.class.path", System.getProperty("java.class.path"));
         return Stream.of(path.split(File.pathSeparator))
                 .filter(entry -> !entry.isEmpty())
