@@ -132,6 +132,6 @@ class OpCostTest {
         Instruction i = instruction(
                 new CausalAttention(new Heads(8, 8, 128, 0.1)), TensorType.of(DType.F32, 2, 2048, 3 * 8 * 128));
         double fraction = 0.73 * 2048 / (2048 + 320);
-        assertEquals(i.flops() / (156e12 * fraction) + A100.kernelSeconds(), new OpCost(A100, 1).seconds(i), 1e-9);
+        assertEquals(i.flops() / (19.5e12 * fraction) + A100.kernelSeconds(), new OpCost(A100, 1).seconds(i), 1e-9);
     }
 }
