@@ -30,6 +30,11 @@ public final class CudaException extends RuntimeException {
         return new CudaException(where, this);
     }
 
+    /** Whether an exchange between ranks failed, which is mostly the echo of another rank's failure. */
+    public boolean ofExchange() {
+        return call.startsWith("nccl") || call.startsWith("an exchange");
+    }
+
     /** Whether the device's context is lost, and so this process for the device. */
     public boolean sticky() {
         return call.startsWith("cu") && !call.startsWith("cublas") && STICKY.contains(code);

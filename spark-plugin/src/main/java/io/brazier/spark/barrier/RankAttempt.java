@@ -7,6 +7,7 @@ import io.brazier.collective.CommunicatorServer;
 import io.brazier.collective.Endpoint;
 import io.brazier.collective.Transport;
 import io.brazier.cpu.CpuCommunicators;
+import io.brazier.cuda.CudaException;
 import io.brazier.spark.plugin.ExecutorGpus;
 import io.brazier.train.TrainingException;
 import io.brazier.train.TrainingException.Category;
@@ -22,7 +23,6 @@ import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
@@ -31,7 +31,6 @@ import java.util.stream.Stream;
 import org.apache.spark.BarrierTaskContext;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskKilledException;
-import org.apache.spark.resource.ResourceInformation;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -41,9 +40,6 @@ import org.slf4j.LoggerFactory;
  */
 final class RankAttempt implements RankContext, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(RankAttempt.class);
-
-    /** Exit status of an executor whose GPU is lost to it: EX_OSERR of sysexits. */
-    private static final int GPU_LOST = 71;
 
     private final BarrierTaskContext task;
     private final SparkEnv env = SparkEnv.get();
@@ -89,7 +85,7 @@ final class RankAttempt implements RankContext, AutoCloseable {
                 task,
                 () -> driver.beat(task.partitionId(), host(), env.executorId()),
                 () -> abort("Spark killed the task of " + place()),
-                isOwnProcess());
+                !"driver".equals(env.executorId()));
     }
 
     /** Runs what belongs to the attempt; a failure of it ends all ranks that are connected with this one. */
@@ -133,12 +129,6 @@ final class RankAttempt implements RankContext, AutoCloseable {
     }
 
     @Override
-    public Optional<String> gpuAddress() {
-        ResourceInformation gpu = task.resourcesJMap().get("gpu");
-        return gpu == null ? Optional.empty() : Stream.of(gpu.addresses()).findFirst();
-    }
-
-    @Override
     public void reportDevice(String description, double peakFlops) {
         LOG.info("{} computes on {}", place(), description);
         driver.device(rank == 0 ? description : "", peakFlops);
@@ -157,7 +147,7 @@ final class RankAttempt implements RankContext, AutoCloseable {
             stop.set(reason -> server.close());
             Member me = new Member(
                     host(),
-                    gpuAddress().orElse(""),
+                    ExecutorGpus.assigned(task).orElse(""),
                     env.executorId(),
                     partition(),
                     server.endpoint().encode());
@@ -203,15 +193,8 @@ final class RankAttempt implements RankContext, AutoCloseable {
             LOG.warn("The driver could not be told of: {}", message, e);
         }
         abort(message);
-        if (ExecutorGpus.isLost(cause) && isOwnProcess()) {
-            LOG.error("This executor has lost its GPU and ends, so that Spark starts another: {}", message);
-            Runtime.getRuntime().halt(GPU_LOST);
-        }
+        ExecutorGpus.endIfLost(cause);
         return new TrainingException(category, message, cause);
-    }
-
-    private boolean isOwnProcess() {
-        return !"driver".equals(env.executorId());
     }
 
     @Override
@@ -246,7 +229,8 @@ final class RankAttempt implements RankContext, AutoCloseable {
         if (cause instanceof TrainingException) {
             return ((TrainingException) cause).category();
         }
-        if (cause instanceof CollectiveException) {
+        if (cause instanceof CollectiveException
+                || cause instanceof CudaException && ((CudaException) cause).ofExchange()) {
             return Category.COLLECTIVE;
         }
         if (cause instanceof IllegalArgumentException) {

@@ -4,7 +4,6 @@ import io.brazier.collective.Communicator;
 import io.brazier.train.TrainingListener;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.Optional;
 
 /** A task of a barrier job, seen by the work it does. */
 public interface RankContext {
@@ -28,9 +27,6 @@ public interface RankContext {
 
     /** Takes rank 0's progress to the driver; that of other ranks is only remembered, for error messages. */
     TrainingListener progress();
-
-    /** The GPU that Spark assigned to this task. */
-    Optional<String> gpuAddress();
 
     /** Tells the driver what this rank computes on, and what that could compute at best. */
     void reportDevice(String description, double peakFlops);

@@ -1,7 +1,7 @@
 package io.brazier.spark.ml;
 
-import io.brazier.cpu.CpuEngines;
 import io.brazier.exec.InferenceEngine;
+import io.brazier.spark.plugin.ExecutorGpus;
 import io.brazier.spark.plugin.ExecutorRuntime;
 import io.brazier.text.Tokenizer;
 import java.nio.file.Files;
@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -16,16 +17,21 @@ import java.util.concurrent.Executors;
 import java.util.function.BiFunction;
 import org.apache.hadoop.fs.FileUtil;
 import org.apache.spark.SparkEnv;
+import org.apache.spark.TaskContext;
 import org.apache.spark.broadcast.Broadcast;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The models that this executor holds. All tasks of an executor share one engine per model, turn by turn, with the threads of the
  * whole executor: weights are in memory once. A model that no task uses is dropped when another one is wanted.
  */
 final class ExecutorModels {
+    private static final Logger LOG = LoggerFactory.getLogger(ExecutorModels.class);
     private static final Map<Key, Loaded> LOADED = new HashMap<>();
 
-    private record Key(long broadcast, int maxBatch, int contextLength) {}
+    /** @param gpu that Spark assigned to the tasks that share the model */
+    private record Key(long broadcast, int maxBatch, int contextLength, String device, Optional<String> gpu) {}
 
     private ExecutorModels() {}
 
@@ -59,14 +65,32 @@ final class ExecutorModels {
             worker.setDaemon(true);
             return worker;
         });
+        private TaskDevice device;
         private InferenceEngine engine;
         private Tokenizer tokenizer;
         private int numUsers;
+
+        void start(ModelDirectory content, InferenceSettings settings, TaskDevice taken) {
+            LOG.info("Inference on {}", taken.description());
+            tokenizer = content.tokenizer();
+            device = taken;
+            try {
+                engine = taken.inference(
+                        content.config(),
+                        content.weights(),
+                        settings.batchSize(),
+                        settings.maxTokens(content.config()));
+            } catch (RuntimeException | Error e) {
+                taken.close();
+                throw e;
+            }
+        }
 
         <R> R onItsThread(Callable<R> work) {
             try {
                 return thread.submit(work).get();
             } catch (ExecutionException e) {
+                ExecutorGpus.endIfLost(e.getCause());
                 if (e.getCause() instanceof RuntimeException) {
                     throw (RuntimeException) e.getCause();
                 }
@@ -79,20 +103,29 @@ final class ExecutorModels {
 
         void drop() {
             onItsThread(() -> {
-                engine.close();
+                try {
+                    engine.close();
+                } finally {
+                    device.close();
+                }
                 return null;
             });
             thread.shutdown();
         }
     }
 
-    static Lease lease(Broadcast<HashMap<String, byte[][]>> files, InferenceSettings settings, int taskCpus) {
-        Key key = new Key(files.id(), settings.batchSize(), settings.contextLength());
+    static Lease lease(Broadcast<HashMap<String, byte[][]>> files, InferenceSettings settings, TaskContext task) {
+        Key key = new Key(
+                files.id(),
+                settings.batchSize(),
+                settings.contextLength(),
+                settings.device(),
+                ExecutorGpus.assigned(task));
         synchronized (LOADED) {
             Loaded model = LOADED.get(key);
             if (model == null) {
                 dropUnused();
-                model = load(files.value(), settings, numThreads(taskCpus));
+                model = load(files.value(), settings, task);
                 LOADED.put(key, model);
             }
             model.numUsers++;
@@ -100,7 +133,7 @@ final class ExecutorModels {
         }
     }
 
-    private static Loaded load(HashMap<String, byte[][]> files, InferenceSettings settings, int numThreads) {
+    private static Loaded load(HashMap<String, byte[][]> files, InferenceSettings settings, TaskContext task) {
         Loaded model = new Loaded();
         model.onItsThread(() -> {
             ExecutorRuntime.warm();
@@ -109,13 +142,7 @@ final class ExecutorModels {
             try {
                 ModelFiles.write(files, directory);
                 ModelDirectory content = ModelDirectory.load(directory);
-                model.tokenizer = content.tokenizer();
-                model.engine = CpuEngines.inference(
-                        content.config(),
-                        content.weights(),
-                        numThreads,
-                        settings.batchSize(),
-                        settings.maxTokens(content.config()));
+                model.start(content, settings, TaskDevice.take(settings.device(), task, numThreads(task.cpus())));
             } finally {
                 FileUtil.fullyDelete(directory.toFile());
             }
@@ -124,13 +151,16 @@ final class ExecutorModels {
         return model;
     }
 
-    private static void dropUnused() {
-        Iterator<Loaded> models = LOADED.values().iterator();
-        while (models.hasNext()) {
-            Loaded model = models.next();
-            if (model.numUsers == 0) {
-                models.remove();
-                model.drop();
+    /** Frees the memory and the GPUs of the models that no task uses. */
+    static void dropUnused() {
+        synchronized (LOADED) {
+            Iterator<Loaded> models = LOADED.values().iterator();
+            while (models.hasNext()) {
+                Loaded model = models.next();
+                if (model.numUsers == 0) {
+                    models.remove();
+                    model.drop();
+                }
             }
         }
     }

@@ -36,7 +36,7 @@ final class Inference implements MapPartitionsFunction<Row, Row> {
             return rows;
         }
         TaskContext task = TaskContext.get();
-        ExecutorModels.Lease model = ExecutorModels.lease(files, settings, task.cpus());
+        ExecutorModels.Lease model = ExecutorModels.lease(files, settings, task);
         TaskCompletionListener release = context -> model.close();
         task.addTaskCompletionListener(release);
         return new Batches(rows, model, firstKey(task.partitionId()));

@@ -18,7 +18,8 @@ record InferenceSettings(
         long seed,
         List<String> stop,
         int contextLength,
-        int batchSize)
+        int batchSize,
+        String device)
         implements Serializable {
     static InferenceSettings of(CausalLMModel model) {
         return new InferenceSettings(
@@ -30,7 +31,8 @@ record InferenceSettings(
                 model.getSeed(),
                 new ArrayList<>(Arrays.asList(model.getStop())),
                 model.getContextLength(),
-                model.getInferenceBatchSize());
+                model.getInferenceBatchSize(),
+                model.getDevice());
     }
 
     /**

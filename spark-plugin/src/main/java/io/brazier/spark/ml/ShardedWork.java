@@ -1,7 +1,6 @@
 package io.brazier.spark.ml;
 
 import io.brazier.collective.Communicator;
-import io.brazier.cpu.CpuEngines;
 import io.brazier.exec.InferenceEngine;
 import io.brazier.nn.ReadAhead;
 import io.brazier.spark.barrier.RankContext;
@@ -13,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
+import org.apache.spark.TaskContext;
 import org.apache.spark.sql.Row;
 import org.apache.spark.util.SerializableConfiguration;
 import scala.Tuple2;
@@ -36,22 +36,22 @@ record ShardedWork(
     public Results<Tuple2<Long, Row>> run(RankContext context, Iterator<Tuple2<Long, Row>> rows) {
         ExecutorRuntime.warm();
         ModelDirectory model = ModelDirectory.load(new HadoopStorage(configuration.value()), directory);
-        return new Turns(context.join(), context.numThreads(), model, rows);
+        return new Turns(context.join(), model, rows);
     }
 
     /** One rank after the other tells the others a batch of its rows at a time, until it has no more. */
     private final class Turns implements Results<Tuple2<Long, Row>> {
         private final Communicator replica;
-        private final int numThreads;
+        private final TaskDevice device;
         private final ModelDirectory model;
         private final Iterator<Tuple2<Long, Row>> rows;
         private Iterator<Tuple2<Long, Row>> done = List.<Tuple2<Long, Row>>of().iterator();
         private InferenceEngine engine;
         private int turn;
 
-        Turns(Communicator replica, int numThreads, ModelDirectory model, Iterator<Tuple2<Long, Row>> rows) {
+        Turns(Communicator replica, ModelDirectory model, Iterator<Tuple2<Long, Row>> rows) {
             this.replica = replica;
-            this.numThreads = numThreads;
+            this.device = TaskDevice.agree(settings.device(), TaskContext.get(), replica);
             this.model = model;
             this.rows = rows;
         }
@@ -108,12 +108,11 @@ record ShardedWork(
         /** Made for the first batch of any rank, and so on all ranks or on none. */
         private InferenceEngine engine() {
             if (engine == null) {
-                engine = CpuEngines.inference(
+                engine = device.inference(
                         model.config(),
                         new ReadAhead(model.weights(), model.config().model().parameters()),
                         replica,
                         mesh,
-                        numThreads,
                         settings.batchSize(),
                         settings.maxTokens(model.config()));
             }
@@ -122,8 +121,12 @@ record ShardedWork(
 
         @Override
         public void close() {
-            if (engine != null) {
-                engine.close();
+            try {
+                if (engine != null) {
+                    engine.close();
+                }
+            } finally {
+                device.close();
             }
         }
     }

@@ -25,6 +25,7 @@ import java.util.Iterator;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.apache.spark.TaskContext;
 import org.apache.spark.broadcast.Broadcast;
 
 /**
@@ -56,7 +57,7 @@ record TrainWork(
         ExecutorRuntime.warm();
         TokenStore store = keep(chunks, context.localDirectory());
         Communicator communicator = context.join();
-        try (RankDevice mine = RankDevice.agree(device, context, communicator);
+        try (TaskDevice mine = TaskDevice.agree(device, TaskContext.get(), communicator);
                 ExchangedBatches batches = new ExchangedBatches(
                         communicator, store, context.partition(), config, layout.mesh(), validationFraction);
                 TrainingEngine engine = mine.training(

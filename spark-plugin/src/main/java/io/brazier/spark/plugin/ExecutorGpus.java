@@ -8,7 +8,10 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.apache.spark.SparkEnv;
+import org.apache.spark.TaskContext;
+import org.apache.spark.resource.ResourceInformation;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -21,6 +24,9 @@ public final class ExecutorGpus {
 
     /** What the presets were built for, as the driver counts: 1000 major + 10 minor. */
     private static final int LEAST_CUDA = 13_000;
+
+    /** Exit status of an executor whose GPU is lost to it: EX_OSERR of sysexits. */
+    private static final int GPU_LOST = 71;
 
     private static final Map<String, CudaDevice> OPEN = new LinkedHashMap<>();
     private static final Set<String> TAKEN = new HashSet<>();
@@ -89,8 +95,14 @@ public final class ExecutorGpus {
         return new Lease(device);
     }
 
+    /** The GPU that Spark assigned to a task. */
+    public static Optional<String> assigned(TaskContext task) {
+        ResourceInformation gpu = task.resourcesJMap().get("gpu");
+        return gpu == null ? Optional.empty() : Stream.of(gpu.addresses()).findFirst();
+    }
+
     private static CudaDevice anyFree() {
-        if (!"driver".equals(SparkEnv.get().executorId())) {
+        if (!isLocal()) {
             throw new IllegalStateException("Spark assigned no GPU to the task: set spark.executor.resource.gpu.amount"
                     + " and spark.task.resource.gpu.amount to 1");
         }
@@ -103,18 +115,27 @@ public final class ExecutorGpus {
     }
 
     /**
-     * Whether a failure cost this process its GPU: every later call would fail, and so no task may use it again.
+     * After an error that costs the process its context every later call fails: no task of this process gets a GPU any more, and an
+     * executor ends, so that Spark starts another.
      *
      * @param failure with its causes
      */
-    public static synchronized boolean isLost(Throwable failure) {
+    public static void endIfLost(Throwable failure) {
         for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
             if (cause instanceof CudaException && ((CudaException) cause).sticky()) {
-                lost = cause.getMessage();
-                return true;
+                synchronized (ExecutorGpus.class) {
+                    lost = cause.getMessage();
+                }
+                if (!isLocal()) {
+                    LOG.error("This executor has lost its GPU and ends: {}", cause.getMessage());
+                    Runtime.getRuntime().halt(GPU_LOST);
+                }
             }
         }
-        return false;
+    }
+
+    private static boolean isLocal() {
+        return "driver".equals(SparkEnv.get().executorId());
     }
 
     private static String version(int number) {

@@ -26,8 +26,8 @@ class ProgressReporterTest {
     void drawsOneLineOverAndOverOnATerminal() throws IOException {
         String clear = "\r\u001b[K";
         assertEquals(
-                "training on the CPU\n" + clear + "step 120/400 [======>             ] loss 2.314 41k tok/s eta 02:20" + clear
-                        + "step 120 validation loss 2.0000 perplexity 7.389 over 1000 tokens\n",
+                "training on the CPU\n" + clear + "step 120/400 [======>             ] loss 2.314 41k tok/s eta 02:20"
+                        + clear + "step 120 validation loss 2.0000 perplexity 7.389 over 1000 tokens\n",
                 shown(ProgressReporter.Display.TERMINAL));
     }
 

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.brazier.cuda.CudaLibraries;
 import java.io.File;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,6 +13,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.jar.Attributes;
+import java.util.jar.JarOutputStream;
+import java.util.jar.Manifest;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** What a process printed that ran with an environment of its own, and how it ended. */
 record GpuProcess(int status, String out, String err) {
@@ -41,6 +47,22 @@ record GpuProcess(int status, String out, String err) {
 
     private static String property(String name, String value) {
         return "-D" + name + "=" + value;
+    }
+
+    /** A jar in a folder that names the runtime's classes and libraries and none of Spark's: what the fat jar holds, before it is made. */
+    static Path runtimeJar(Path folder) throws IOException {
+        String entries = Stream.of(System.getProperty("java.class.path").split(File.pathSeparator))
+                .filter(entry -> !entry.matches(".*/((spark|scala)[^/]*\\.jar|spark-plugin/.*)"))
+                .map(entry -> Path.of(entry).toUri().toString())
+                .collect(Collectors.joining(" "));
+        Manifest manifest = new Manifest();
+        manifest.getMainAttributes().put(Attributes.Name.MANIFEST_VERSION, "1.0");
+        manifest.getMainAttributes().put(Attributes.Name.CLASS_PATH, entries);
+        Path jar = folder.resolve("runtime.jar");
+        try (OutputStream out = Files.newOutputStream(jar)) {
+            new JarOutputStream(out, manifest).close();
+        }
+        return jar;
     }
 
     static GpuProcess run(Map<String, String> environment, List<String> command)

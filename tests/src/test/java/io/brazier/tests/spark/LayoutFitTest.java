@@ -2,11 +2,13 @@ package io.brazier.tests.spark;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.spark.ml.CausalLM;
 import io.brazier.spark.ml.CausalLMModel;
 import io.brazier.train.StepReport;
+import io.brazier.train.TrainingException;
 import io.brazier.train.TrainingListener;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -72,6 +74,18 @@ class LayoutFitTest {
         CausalLMModel resumed = estimator.fit(book());
         assertEquals(3, resumed.summary().lossHistory().length);
         assertArrayEquals(uninterrupted, Weights.of(resumed));
+    }
+
+    @Test
+    void aMachineWithoutGpuTrainsOnItsProcessorAndSaysWhy() {
+        String reason = "rank 0 has no GPU: no NVIDIA driver: libcuda.so.1 is in none of [";
+        String device = estimator().fit(book()).summary().device();
+        assertTrue(device.startsWith("the CPU, as " + reason), device);
+        TrainingException refused = assertThrows(
+                TrainingException.class, () -> estimator().setDevice("cuda").fit(book()));
+        assertEquals(TrainingException.Category.CONFIG, refused.category());
+        assertTrue(refused.getMessage().contains(reason), refused.getMessage());
+        assertTrue(refused.getMessage().endsWith("; or set device to cpu"), refused.getMessage());
     }
 
     @Test
