@@ -18,8 +18,10 @@ import org.bytedeco.javacpp.PointerPointer;
  * bytes are in a slot, and waits only for a slot that the device still reads.
  */
 final class Staging implements AutoCloseable {
-    private static final int NUM_SLOTS = 8;
-    private static final int SLOT_BYTES = 1 << 20;
+    /** So many small transfers are given to the stream before the host waits for one: the inputs of some twenty micro-batches. */
+    private static final int NUM_SLOTS = 64;
+
+    private static final int SLOT_BYTES = 128 << 10;
 
     private final CUstream_st stream;
     private final Pointer memory;

@@ -114,6 +114,12 @@ public final class LoadedPlan implements AutoCloseable {
         }
     }
 
+    /** Copies a slice to another of as many bytes, behind what was run before. */
+    public void copy(Slice from, Slice to) {
+        check(to, 0, Math.toIntExact(from.bytes()));
+        backend.copy(address(to), address(from), from.bytes());
+    }
+
     /** Writes numbers of the host to a slice, at a byte offset; fill puts them into the given buffer. */
     public void write(Slice slice, long offset, int bytes, java.util.function.Consumer<ByteBuffer> fill) {
         check(slice, offset, bytes);

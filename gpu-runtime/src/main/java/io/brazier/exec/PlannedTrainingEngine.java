@@ -16,6 +16,7 @@ import io.brazier.tensor.Shard;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -105,7 +106,7 @@ public final class PlannedTrainingEngine implements TrainingEngine {
             targets[x] = IntBuffer.allocate(count);
             feed.fill(x, tokens[x], targets[x]);
         }
-        double[] partial = new double[3];
+        List<Sum> kept = new ArrayList<>();
         StepOutcome outcome = null;
         for (RankPlan.Step entry : loaded.plan().schedule()) {
             String segment = entry instanceof RankPlan.Launch launch ? launch.segment() : "";
@@ -115,11 +116,13 @@ public final class PlannedTrainingEngine implements TrainingEngine {
                 loaded.run(entry);
                 boolean last = training.feeds().get(segment).containsKey("targets");
                 String suffix = segment.substring(TrainingPlan.FORWARD.length());
-                partial[0] += last ? read("loss") : 0;
-                partial[1] += read(TrainingPlan.BALANCE_LOSS + suffix);
-                partial[2] += read(TrainingPlan.DROPPED_TOKENS + suffix);
+                if (last) {
+                    keep(Sum.LOSS, "loss", kept);
+                }
+                keep(Sum.BALANCE_LOSS, TrainingPlan.BALANCE_LOSS + suffix, kept);
+                keep(Sum.DROPPED_TOKENS, TrainingPlan.DROPPED_TOKENS + suffix, kept);
             } else if (segment.equals(TrainingPlan.NORM)) {
-                outcome = norm(partial);
+                outcome = norm(kept);
             } else if (segment.equals(TrainingPlan.SCALES)) {
                 float accepted = outcome.updated() ? 1 : 0;
                 loaded.write(training.named().get(TrainingPlan.ACCEPTED), 0, Float.BYTES, b -> b.putFloat(accepted));
@@ -164,13 +167,29 @@ public final class PlannedTrainingEngine implements TrainingEngine {
         return columns.flip();
     }
 
-    /** A number that forward left, 0 where it leaves none. */
-    private double read(String name) {
-        Slice slice = training.named().get(name);
-        return slice == null ? 0 : loaded.read(slice, 0, Float.BYTES).getFloat();
+    /** What the micro-batches of a step are summed to. */
+    private enum Sum {
+        LOSS,
+        BALANCE_LOSS,
+        DROPPED_TOKENS
     }
 
-    private StepOutcome norm(double[] partial) {
+    /** Puts a number that forward left, if it did, behind those that are kept: to read it now would be to wait for the device. */
+    private void keep(Sum sum, String name, List<Sum> kept) {
+        Slice left = training.named().get(name);
+        if (left != null) {
+            Slice all = training.named().get(TrainingPlan.KEPT);
+            loaded.copy(left, new Slice(all.region(), all.offset() + (long) kept.size() * Float.BYTES, Float.BYTES));
+            kept.add(sum);
+        }
+    }
+
+    private StepOutcome norm(List<Sum> kept) {
+        double[] partial = new double[Sum.values().length];
+        if (!kept.isEmpty()) {
+            ByteBuffer values = loaded.read(training.named().get(TrainingPlan.KEPT), 0, kept.size() * Float.BYTES);
+            kept.forEach(sum -> partial[sum.ordinal()] += values.getFloat());
+        }
         Slice stepLoss = training.named().get("step loss");
         loaded.write(stepLoss, 0, 3 * Float.BYTES, b -> {
             for (double part : partial) {

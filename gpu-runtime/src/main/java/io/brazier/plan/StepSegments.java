@@ -26,6 +26,9 @@ import java.util.Map;
 
 /** Plans what follows the last backward of a step: the sums that are still missing, the global norm, the update. */
 final class StepSegments {
+    /** Loss, balance loss and dropped tokens. */
+    static final int NUM_SUMS = 3;
+
     private final Request request;
     private final RankView view;
     private final List<PlacedUnit> units;
@@ -109,7 +112,7 @@ final class StepSegments {
         Map<Value, Slice> bound = new HashMap<>();
         Group all = view.mesh().group(Axis.values());
         TensorType one = partial(all);
-        Value loss = p.input("stepLoss", new TensorType(one.dtype(), Shape.of(3), one.placements()));
+        Value loss = p.input("stepLoss", new TensorType(one.dtype(), Shape.of(NUM_SUMS), one.placements()));
         bound.put(loss, named.reserve("step loss", loss.type()));
         Value sum = null;
         for (PlacedUnit unit : units) {

@@ -7,6 +7,8 @@ import io.brazier.pipeline.Slots;
 import io.brazier.plan.RankPlan.Step;
 import io.brazier.program.Instruction;
 import io.brazier.tensor.Axis;
+import io.brazier.tensor.DType;
+import io.brazier.tensor.TensorType;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -26,7 +28,7 @@ import java.util.stream.IntStream;
  *     first row}
  * @param named what the host writes and reads by name: positions and sequence positions i32, loss.gradient f32 [1] (must hold 1),
  *     loss f32 [1] (this rank's part of the mean over the global batch), step loss f32 [3] (loss, balance loss, dropped tokens) and squared norm f64 [1] (reduced by
- *     norm), scalars f32 [7] of the update, accepted f32 [1] of the scales, evaluation tokens, targets and loss
+ *     norm), kept f32, scalars f32 [7] of the update, accepted f32 [1] of the scales, evaluation tokens, targets and loss
  * @param evaluation what evaluates one micro-batch
  */
 public record TrainingPlan(
@@ -52,6 +54,9 @@ public record TrainingPlan(
     public static final String BALANCE_LOSS = "balance loss";
 
     public static final String DROPPED_TOKENS = "dropped tokens";
+
+    /** Name of the place where the host has the losses of forward segments kept until it reads all of a step at once. */
+    public static final String KEPT = "kept";
 
     /** Name of what tells {@link #SCALES} whether the weights are updated: 1 if so, else 0. */
     public static final String ACCEPTED = "accepted";
@@ -107,6 +112,8 @@ public record TrainingPlan(
         List<Step> schedule = new StepList(actions, chunks, inboxes, numStages, segments.keySet()).steps();
         Map<String, Map<String, Slice>> feeds = new LinkedHashMap<>();
         chunks.forEach(chunk -> feeds.put(chunk.forward(), chunk.feeds()));
+        int most = StepSegments.NUM_SUMS * chunks.size() * request.numMicroBatches();
+        named.reserve(KEPT, TensorType.of(DType.F32, most));
         return new TrainingPlan(
                 new RankPlan(layout.mesh(), request.rank(), memory.sizes(), segments, schedule),
                 request,

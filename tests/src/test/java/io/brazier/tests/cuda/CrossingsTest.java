@@ -18,9 +18,13 @@ class CrossingsTest {
     private static final double MOST_PER_LAUNCH = 8;
 
     private static TrainingSpec spec(int numLayers, int numRanks) {
+        return spec(numLayers, numRanks, 2);
+    }
+
+    private static TrainingSpec spec(int numLayers, int numRanks, int numMicroBatches) {
         AdamWSettings optimizer = new AdamWSettings(0.9, 0.95, 1e-8, 0.1, 1.0);
         GptConfig model = GptConfig.of(29, 8, numLayers, 2, 32);
-        return new TrainingSpec(model, Layout.dataParallel(numRanks), 2, 2, 8, 0.1, optimizer, 1);
+        return new TrainingSpec(model, Layout.dataParallel(numRanks), 2, numMicroBatches, 8, 0.1, optimizer, 1);
     }
 
     @Test
@@ -30,6 +34,13 @@ class CrossingsTest {
         assertEquals(0, one.of("cuLaunchKernel") + one.of("cublasLtMatmul"), one::toString);
         assertTrue(one.total() <= MOST_PER_LAUNCH * one.launches(), one::toString);
         assertEquals(one.calls(), Crossings.ofStep(spec(3, 1), Mode.GRAPH).calls(), "layers cost no crossing");
+    }
+
+    @Test
+    void noMicroBatchIsWaitedFor() {
+        double one = Crossings.ofStep(spec(1, 1, 1), Mode.GRAPH).of("cuStreamSynchronize");
+        assertTrue(one >= 1, "losses and norm are read");
+        assertEquals(one, Crossings.ofStep(spec(1, 1, 5), Mode.GRAPH).of("cuStreamSynchronize"));
     }
 
     @Test
