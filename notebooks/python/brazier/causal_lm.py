@@ -30,7 +30,7 @@ class CausalLM(Stage, JavaEstimator):
 
     def _fit(self, table):
         model = super()._fit(table)
-        for param in (model.tensorParallel, model.pipelineParallel):
+        for param in (model.tensorParallel, model.pipelineParallel, model.device):
             model.clear(param)  # how it was trained does not say how it is used
         return model
 
@@ -78,7 +78,7 @@ class CausalLMSummary:
 
     def __getattr__(self, name):
         if name not in ("numSteps", "validationLoss", "validationPerplexity", "tokensPerSecond", "modelFlopsUtilization",
-                        "trainingSeconds", "numRestarts"):
+                        "trainingSeconds", "device", "numRestarts"):
             raise AttributeError(f"CausalLMSummary has no attribute {name}")
         return getattr(self._java, name)()
 

@@ -51,6 +51,7 @@ class BrazierTest(unittest.TestCase):
         self.assertEqual(summary.lossHistory, list(summary.history.loss))
         self.assertEqual(summary.validationLoss, summary.evaluations.loss.iloc[-1])
         self.assertGreater(summary.tokensPerSecond, 0)
+        self.assertTrue(summary.device.startswith("the CPU, as rank 0 has no GPU: "), summary.device)
 
     def test_the_plan_is_told_before_anything_runs(self):
         lm = self.estimator(numWorkers=4, tensorParallel=2, zeroStage=1)

@@ -32,14 +32,15 @@ final class TrainingHtml {
         StepReport last = steps.get(steps.size() - 1);
         String figures = String.format(
                 Locale.ROOT,
-                "<p>step %d of %d, loss %.4f, gradient norm %.3f, %.0f tokens/s, %.1f MiB a rank%s</p>",
+                "<p>step %d of %d, loss %.4f, gradient norm %.3f, %.0f tokens/s, %.1f MiB a rank%s</p><p>on %s</p>",
                 last.step(),
                 last.numSteps(),
                 last.loss(),
                 last.gradientNorm(),
                 last.tokensPerSecond(),
                 last.memoryBytes() / 1048576.0,
-                evaluations.isEmpty() ? "" : validation(evaluations.get(evaluations.size() - 1)));
+                evaluations.isEmpty() ? "" : validation(evaluations.get(evaluations.size() - 1)),
+                escape(run.device()));
         return title + figures + curves(steps, evaluations);
     }
 

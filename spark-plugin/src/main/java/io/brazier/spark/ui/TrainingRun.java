@@ -31,6 +31,7 @@ public final class TrainingRun implements TrainingListener {
     private final NavigableMap<Long, StepReport> steps = new TreeMap<>();
     private final NavigableMap<Long, EvaluationReport> evaluations = new TreeMap<>();
     private volatile String lastCheckpoint;
+    private volatile String device = "";
     private volatile State state = State.RUNNING;
 
     private TrainingRun(String name, TrainingListener next) {
@@ -67,6 +68,11 @@ public final class TrainingRun implements TrainingListener {
         return name;
     }
 
+    /** What rank 0 computes on; empty as long as it has not said so. */
+    String device() {
+        return device;
+    }
+
     State state() {
         return state;
     }
@@ -86,6 +92,7 @@ public final class TrainingRun implements TrainingListener {
 
     @Override
     public void onDevice(String description, double peakFlops) {
+        device = description;
         next.onDevice(description, peakFlops);
     }
 

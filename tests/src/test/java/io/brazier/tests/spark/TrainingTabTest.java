@@ -27,6 +27,7 @@ class TrainingTabTest {
             TrainingTab.attach(context.sc());
             TrainingTab.attach(context.sc());
             TrainingRun run = TrainingRun.begin("a <run>", new TrainingListener() {});
+            run.onDevice("the <CPU>", 1e11);
             for (int step = 1; step <= 3; step++) {
                 run.onStep(new StepReport(step, 9, 4.0 / step, 1, 1e-3, 640, 0.5, 1e9, 1 << 20));
             }
@@ -37,6 +38,7 @@ class TrainingTabTest {
             assertTrue(page.contains("step 3 of 9, loss 1.3333"), page);
             assertTrue(page.contains("1280 tokens/s"), page);
             assertTrue(page.contains("perplexity 2.00"), page);
+            assertTrue(page.contains("on the &lt;CPU&gt;"), page);
             assertTrue(page.contains("<polyline"), page);
         }
     }
