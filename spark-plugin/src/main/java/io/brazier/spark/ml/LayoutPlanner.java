@@ -115,14 +115,15 @@ final class LayoutPlanner {
         Mesh mesh = layout.mesh();
         int parts = mesh.dp() * mesh.ep() * config.numMicroBatches();
         return new Request(
-                model.model(),
-                layout,
-                0,
-                Math.max(1, config.batchSize() / parts),
-                config.numMicroBatches(),
-                config.sequenceLength(),
-                config.dropout(),
-                config.weightDecay());
+                        model.model(),
+                        layout,
+                        0,
+                        Math.max(1, config.batchSize() / parts),
+                        config.numMicroBatches(),
+                        config.sequenceLength(),
+                        config.dropout(),
+                        config.weightDecay())
+                .with(params.getDevice().equals("cuda") ? Request.Backward.FUSED : Request.Backward.PLAIN);
     }
 
     private FittingLayouts search(Layout layout) {
