@@ -3,8 +3,11 @@ package io.brazier.spark.plugin;
 import io.brazier.cuda.CudaDevice;
 import io.brazier.cuda.CudaException;
 import io.brazier.cuda.CudaLibraries;
+import io.brazier.cuda.CudaVersions;
+import io.brazier.cuda.Nvml;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -21,9 +24,6 @@ import org.slf4j.LoggerFactory;
  */
 public final class ExecutorGpus {
     private static final Logger LOG = LoggerFactory.getLogger(ExecutorGpus.class);
-
-    /** What the presets were built for, as the driver counts: 1000 major + 10 minor. */
-    private static final int LEAST_CUDA = 13_000;
 
     /** Exit status of an executor whose GPU is lost to it: EX_OSERR of sysexits. */
     private static final int GPU_LOST = 71;
@@ -62,16 +62,17 @@ public final class ExecutorGpus {
             return open;
         }
         try {
-            if (CudaDevice.driverVersion() < LEAST_CUDA) {
-                throw new IllegalStateException("the NVIDIA driver serves CUDA " + version(CudaDevice.driverVersion())
-                        + ", but " + version(LEAST_CUDA) + " is needed: update the driver");
+            if (CudaDevice.driverVersion() < CudaDevice.LEAST_CUDA) {
+                throw new IllegalStateException(
+                        "the NVIDIA driver serves CUDA " + CudaVersions.cuda(CudaDevice.driverVersion()) + ", but "
+                                + CudaVersions.cuda(CudaDevice.LEAST_CUDA) + " is needed: update the driver");
             }
             CudaDevice device = CudaDevice.open(address);
             LOG.info(
                     "{}, compute capability {}, CUDA {}, at address {}",
                     device,
                     device.computeCapability() / 10.0,
-                    version(CudaDevice.driverVersion()),
+                    CudaVersions.cuda(CudaDevice.driverVersion()),
                     address);
             OPEN.put(address, device);
             return device;
@@ -106,12 +107,21 @@ public final class ExecutorGpus {
             throw new IllegalStateException("Spark assigned no GPU to the task: set spark.executor.resource.gpu.amount"
                     + " and spark.task.resource.gpu.amount to 1");
         }
-        int ordinal = 0;
-        CudaDevice device = open("0");
-        while (TAKEN.contains(device.uuid())) {
-            device = open("" + ++ordinal);
+        for (String address : usable()) {
+            CudaDevice device = open(address);
+            if (!TAKEN.contains(device.uuid())) {
+                return device;
+            }
         }
-        return device;
+        throw new IllegalStateException("each GPU that this process may use has a task: " + OPEN.values());
+    }
+
+    private static List<String> usable() {
+        try {
+            return Nvml.addresses();
+        } catch (CudaException | IllegalArgumentException e) {
+            throw new IllegalStateException(e.getMessage(), e);
+        }
     }
 
     /**
@@ -136,9 +146,5 @@ public final class ExecutorGpus {
 
     private static boolean isLocal() {
         return "driver".equals(SparkEnv.get().executorId());
-    }
-
-    private static String version(int number) {
-        return number / 1000 + "." + number % 1000 / 10;
     }
 }
