@@ -45,6 +45,9 @@ class HardwareTest {
         Hardware h100 = Hardware.named("h100");
         assertEquals(312e12, a100.peakFlopsPerSecond().get(DType.BF16));
         assertEquals(989.4e12, h100.peakFlopsPerSecond().get(DType.BF16));
+        // Outside the tensor cores, where f32 stays exact.
+        assertEquals(19.5e12, a100.peakFlopsPerSecond().get(DType.F32));
+        assertEquals(h100.vectorFlopsPerSecond(), h100.peakFlopsPerSecond().get(DType.F32));
         // 600 and 900 GB/s both ways; 200 and 400 Gb/s.
         assertEquals(600e9 / 2, a100.network().tiers().get(0).bytesPerSecond());
         assertEquals(900e9 / 2, h100.network().tiers().get(0).bytesPerSecond());

@@ -141,7 +141,7 @@ public final class RooflineBench {
         add("- date: %s", LocalDate.now());
         add(
                 "- bounds: those of `io.brazier.sim.OpCost` for %s: FLOPs at the peak of their kind, bytes at the memory's bandwidth. The"
-                        + " clock is what the simulator takes. Products in f32 are priced as TF32, which Brazier does not use.",
+                        + " clock is what the simulator takes.",
                 hardware.name());
         add(
                 "- times: device time between two events around a graph of many runs; operands are noise, and out of the cache.");
