@@ -30,6 +30,10 @@ int cudasim_write(const void* address, size_t bytes);
 // Records that a program broke a rule; the text also goes to stderr.
 void cudasim_violation(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
+// What a program shows of itself on a profiler's time line.
+void cudasim_range_opened(const char* name);
+void cudasim_range_closed(void);
+
 // Counts a call; returns the error that a test planted for it, or 0.
 int cudasim_fault(const char* function);
 

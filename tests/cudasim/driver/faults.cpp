@@ -20,6 +20,7 @@ std::mutex mutex;
 std::map<std::string, long> calls;
 std::map<std::string, Fault> faults;
 std::vector<std::string> violations;
+std::vector<std::string> ranges;
 constexpr size_t kMostViolations = 200;
 
 std::string text(JNIEnv* env, jstring string) {
@@ -61,6 +62,16 @@ void cudasim_violation(const char* format, ...) {
     }
 }
 
+void cudasim_range_opened(const char* name) {
+    std::lock_guard<std::mutex> lock(mutex);
+    ranges.push_back(std::string("+") + name);
+}
+
+void cudasim_range_closed(void) {
+    std::lock_guard<std::mutex> lock(mutex);
+    ranges.push_back("-");
+}
+
 int cudasim_fault(const char* function) {
     std::lock_guard<std::mutex> lock(mutex);
     calls[function]++;
@@ -82,6 +93,13 @@ JNIEXPORT jobjectArray JNICALL Java_io_brazier_tests_cuda_Cudasim_takeViolations
     std::lock_guard<std::mutex> lock(mutex);
     jobjectArray taken = array(env, violations);
     violations.clear();
+    return taken;
+}
+
+JNIEXPORT jobjectArray JNICALL Java_io_brazier_tests_cuda_Cudasim_takeRanges(JNIEnv* env, jclass) {
+    std::lock_guard<std::mutex> lock(mutex);
+    jobjectArray taken = array(env, ranges);
+    ranges.clear();
     return taken;
 }
 

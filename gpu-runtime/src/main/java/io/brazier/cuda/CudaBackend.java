@@ -212,12 +212,12 @@ public final class CudaBackend implements Backend {
     @Override
     public Runnable sequence(Segment segment, Runnable[] launches) {
         Runnable one = new SegmentLaunches(segment, launches, this);
-        if (mode != Mode.GRAPH) {
-            return one;
+        if (mode == Mode.GRAPH) {
+            CudaGraph graph = new CudaGraph(streams.compute(), one);
+            graphs.add(graph);
+            one = graph;
         }
-        CudaGraph graph = new CudaGraph(streams.compute(), one);
-        graphs.add(graph);
-        return graph;
+        return Ranges.around(segment.program().name(), one);
     }
 
     @Override

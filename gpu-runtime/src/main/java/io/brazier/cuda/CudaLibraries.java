@@ -78,13 +78,21 @@ public final class CudaLibraries {
     static Map<String, Path> find(List<Path> folders) {
         Map<String, Path> found = new LinkedHashMap<>();
         for (String soname : TRAINING) {
-            folders.stream()
-                    .map(folder -> folder.resolve(soname))
-                    .filter(Files::isRegularFile)
-                    .findFirst()
-                    .ifPresent(path -> found.put(soname, path));
+            find(folders, soname).ifPresent(path -> found.put(soname, path));
         }
         return found;
+    }
+
+    private static Optional<Path> find(List<Path> folders, String soname) {
+        return folders.stream()
+                .map(folder -> folder.resolve(soname))
+                .filter(Files::isRegularFile)
+                .findFirst();
+    }
+
+    /** The path of a library that nobody needs, where there is one. */
+    static Optional<Path> find(String soname) {
+        return find(Found.FOLDERS, soname);
     }
 
     /** Says what is missing of some libraries, if anything is. */

@@ -17,14 +17,28 @@ final class SegmentLaunches implements Runnable {
 
     @Override
     public void run() {
-        for (int x = 0; x < launches.length; x++) {
-            Instruction i = segment.program().instructions().get(x);
-            try {
-                launches[x].run();
-            } catch (CudaException e) {
-                throw e.at(i.op().mnemonic() + " of " + i.path() + " in "
-                        + segment.program().name() + " on " + backend.place());
+        Ranges ranges = Ranges.ON ? new Ranges() : null;
+        try {
+            for (int x = 0; x < launches.length; x++) {
+                Instruction i = segment.program().instructions().get(x);
+                if (ranges != null) {
+                    ranges.enter(i.path());
+                }
+                run(launches[x], i);
             }
+        } finally {
+            if (ranges != null) {
+                ranges.leave();
+            }
+        }
+    }
+
+    private void run(Runnable launch, Instruction i) {
+        try {
+            launch.run();
+        } catch (CudaException e) {
+            throw e.at(i.op().mnemonic() + " of " + i.path() + " in "
+                    + segment.program().name() + " on " + backend.place());
         }
     }
 }

@@ -36,6 +36,9 @@ public final class Cudasim {
     /** What programs did wrong since the last call. */
     public static native String[] takeViolations();
 
+    /** Ranges of NVTX that all threads opened ({@code +name}) and closed ({@code -}) since the last call. */
+    public static native String[] takeRanges();
+
     /** Calls of a function so far. */
     public static native long calls(String function);
 

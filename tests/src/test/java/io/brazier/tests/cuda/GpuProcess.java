@@ -32,7 +32,9 @@ record GpuProcess(int status, String out, String err) {
             throws IOException, InterruptedException {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        command.add(property(CudaLibraries.PROPERTY, System.getProperty("cudasim.libraries")));
+        String libraries = System.getProperty(Cudasim.PROPERTY);
+        command.add(property(CudaLibraries.PROPERTY, libraries));
+        command.add(property(Cudasim.PROPERTY, libraries));
         command.add(cache());
         command.addAll(List.of("-Xmx256m", "-cp", System.getProperty("java.class.path"), main.getName()));
         command.addAll(List.of(arguments));
