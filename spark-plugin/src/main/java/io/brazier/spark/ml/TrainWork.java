@@ -5,6 +5,7 @@ import io.brazier.collective.Communicator;
 import io.brazier.exec.TrainingEngine;
 import io.brazier.nn.InitialWeights;
 import io.brazier.nn.ModelConfig;
+import io.brazier.nn.ReadAhead;
 import io.brazier.nn.WeightSource;
 import io.brazier.plan.Layout;
 import io.brazier.spark.barrier.RankContext;
@@ -95,7 +96,8 @@ record TrainWork(
         }
         Path files = Files.createDirectory(directory.resolve("initial"));
         ModelFiles.write(initial.value(), files);
-        return ModelDirectory.load(files).weights();
+        ModelDirectory start = ModelDirectory.load(files);
+        return new ReadAhead(start.weights(), start.config().model().parameters());
     }
 
     private void giveBack(RankContext context, WeightSource weights) throws IOException {
