@@ -149,7 +149,7 @@ class CudaFailureTest {
         assertNothingIsLeft(TWO);
     }
 
-    /** The second reading of a step comes behind the sums over ranks, which the other rank never joins. */
+    /** A step reads nothing before the sums over ranks, which the other rank never joins. */
     @Test
     void aRankThatFailsAmidAnExchangeEnds() {
         CudaException e = failure(TWO, Mode.GRAPH, (engine, rows) -> {
@@ -157,7 +157,7 @@ class CudaFailureTest {
                 LockSupport.park();
                 return null;
             }
-            Cudasim.failCall("cuMemcpyDtoHAsync", 2, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+            Cudasim.failCall("cuMemcpyDtoHAsync", 1, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
             return step(engine, rows);
         });
         says(e, "cuMemcpyDtoHAsync failed: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES");
