@@ -149,8 +149,10 @@ public final class LoadedPlan implements AutoCloseable {
         }
     }
 
+    /** Any thread may close what no thread uses. */
     @Override
     public void close() {
+        backend.bindThread();
         backend.free(arena, plan.totalBytes());
         backend.close();
     }

@@ -23,6 +23,7 @@ import io.brazier.tests.cuda.TestGpu;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 import org.junit.jupiter.api.AfterEach;
@@ -106,6 +107,13 @@ class CudaInferenceTest {
     private static Void assertKernels(long expected) {
         assertEquals(expected, Cudasim.calls("cuLaunchKernel"));
         return null;
+    }
+
+    @Test
+    void anotherThreadMayClose() throws Exception {
+        InferenceEngine engine =
+                CudaEngines.inference(GPT, InferenceRanks.weights(GPT), open(0), Mode.GRAPH, MAX_BATCH, MAX_TOKENS);
+        CompletableFuture.runAsync(engine::close).get();
     }
 
     @Test
