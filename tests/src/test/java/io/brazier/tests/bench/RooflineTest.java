@@ -63,7 +63,7 @@ class RooflineTest {
                 "<testsuite name=\"io.brazier.A\" time=\"1.5\" tests=\"3\" errors=\"0\" skipped=\"1\" failures=\"1\">"
                         + "<testcase name=\"good\" classname=\"io.brazier.A\"/>"
                         + "<testcase name=\"bad\" classname=\"io.brazier.A\"><failure message=\"1 is not 2&#10;at\">at</failure>"
-                        + "</testcase><testcase name=\"left\" classname=\"io.brazier.A\"><skipped type=\"a.B\">a.B: two GPUs&#10;at</skipped>"
+                        + "</testcase><testcase name=\"left\" classname=\"io.brazier.A\"><skipped type=\"a.B\">a.B: Assumption failed: two GPUs&#10;at</skipped>"
                         + "</testcase></testsuite>");
         List<String> report = new ArrayList<>();
         assertEquals(1, SuiteResults.read(folder, report));

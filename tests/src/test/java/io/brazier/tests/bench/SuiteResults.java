@@ -73,7 +73,7 @@ final class SuiteResults {
     /** The attribute, or where there is none the first line of the stack trace without the class. */
     private static String message(Element result) {
         String text = result.hasAttribute("message") ? result.getAttribute("message") : result.getTextContent();
-        return text.lines().findFirst().orElse("").replaceFirst("^[\\w.]+: ", "");
+        return text.lines().findFirst().orElse("").replaceFirst("^[\\w.]+: (Assumption failed: )?", "");
     }
 
     private static int number(Element suite, String attribute) {
