@@ -17,7 +17,6 @@ import java.util.jar.Attributes;
 import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /** What a process printed that ran with an environment of its own, and how it ended. */
 record GpuProcess(int status, String out, String err) {
@@ -51,9 +50,18 @@ record GpuProcess(int status, String out, String err) {
         return "-D" + name + "=" + value;
     }
 
-    /** A jar in a folder that names the runtime's classes and libraries and none of Spark's: what the fat jar holds, before it is made. */
+    /**
+     * The fat jar where the tests run on it; else a jar in a folder that names the runtime's classes and libraries and none of Spark's,
+     * which is what the fat jar will hold.
+     */
     static Path runtimeJar(Path folder) throws IOException {
-        String entries = Stream.of(System.getProperty("java.class.path").split(File.pathSeparator))
+        List<String> classPath = List.of(System.getProperty("java.class.path").split(File.pathSeparator));
+        for (String entry : classPath) {
+            if (entry.endsWith("-all.jar")) {
+                return Path.of(entry);
+            }
+        }
+        String entries = classPath.stream()
                 .filter(entry -> !entry.matches(".*/((spark|scala)[^/]*\\.jar|spark-plugin/.*)"))
                 .map(entry -> Path.of(entry).toUri().toString())
                 .collect(Collectors.joining(" "));
