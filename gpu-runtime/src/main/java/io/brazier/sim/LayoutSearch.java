@@ -47,13 +47,14 @@ public final class LayoutSearch {
      *
      * @param memoryBytes that the arena of a rank may take
      * @param numMicroBatches of a step; 0 for any number
+     * @param sequenceParallel whether ranks of tp may share the tokens outside of products
      * @param least layout: others have its degrees of parallelism, its ZeRO stage and its recomputation, or more
      */
-    public record Bounds(long memoryBytes, int numMicroBatches, Layout least) {
+    public record Bounds(long memoryBytes, int numMicroBatches, boolean sequenceParallel, Layout least) {
 
         /** Memory alone, less what driver and network library need. */
         public static Bounds of(Hardware hardware) {
-            return new Bounds((long) (MEMORY_FRACTION * hardware.memoryBytes()), 0, Layout.dataParallel(1));
+            return new Bounds((long) (MEMORY_FRACTION * hardware.memoryBytes()), 0, true, Layout.dataParallel(1));
         }
 
         private boolean admit(Layout layout) {
@@ -229,7 +230,8 @@ public final class LayoutSearch {
     private void enumerate(Mesh mesh) {
         int dataSize = mesh.dp() * mesh.ep();
         int rows = query.batchSize() / dataSize;
-        boolean sequenceParallel = mesh.tp() > 1 && query.sequenceLength() / mesh.cp() % mesh.tp() == 0;
+        boolean sequenceParallel =
+                bounds.sequenceParallel() && mesh.tp() > 1 && query.sequenceLength() / mesh.cp() % mesh.tp() == 0;
         Layout plain = Layout.of(mesh).withPrecision(query.precision());
         Layout base = sequenceParallel ? plain.withSequenceParallel() : plain;
         if (query.batchSize() % dataSize != 0

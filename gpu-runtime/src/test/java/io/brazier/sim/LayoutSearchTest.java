@@ -1,6 +1,7 @@
 package io.brazier.sim;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -54,7 +55,8 @@ class LayoutSearchTest {
     @Test
     void whatDoesNotFitIsShardedOrRecomputed() {
         double whole = 16.0 * MODEL.numParameters();
-        List<Found> best = LayoutSearch.best(query(4, 8), new Bounds((long) whole, 0, Layout.dataParallel(1)), A100, 2);
+        List<Found> best =
+                LayoutSearch.best(query(4, 8), new Bounds((long) whole, 0, true, Layout.dataParallel(1)), A100, 2);
         best.forEach(f -> assertTrue(f.memoryBytes() <= whole, best.toString()));
         Layout first = best.get(0).layout();
         assertTrue(first.zeroStage() > 0 || first.mesh().dp() < 4, best.toString());
@@ -63,8 +65,9 @@ class LayoutSearchTest {
     @Test
     void boundsAreKept() {
         Layout least = Layout.of(new Mesh(1, 1, 1, 1, 2)).withZeroStage(1).withRecompute(Layout.Recompute.SELECTIVE);
-        Bounds bounds = new Bounds(A100.memoryBytes(), 4, least);
+        Bounds bounds = new Bounds(A100.memoryBytes(), 4, false, least);
         for (Found found : LayoutSearch.best(query(4, 32), bounds, A100, 4)) {
+            assertFalse(found.layout().sequenceParallel(), found.toString());
             assertEquals(4, found.scenario().numMicroBatches());
             assertTrue(found.layout().mesh().tp() >= 2, found.toString());
             assertTrue(found.layout().zeroStage() >= 1, found.toString());

@@ -90,8 +90,8 @@ final class LayoutPlanner {
         long memoryBytes = deviceBytes.orElse(Bounds.of(hardware).memoryBytes());
         Query query = new Query(
                 model, least.mesh().worldSize(), config.batchSize(), config.sequenceLength(), least.precision());
-        List<Found> found = LayoutSearch.best(
-                query, new Bounds(memoryBytes, config.numMicroBatches(), least), hardware, NUM_SIMULATED);
+        Bounds bounds = new Bounds(memoryBytes, config.numMicroBatches(), params.getSequenceParallel(), least);
+        List<Found> found = LayoutSearch.best(query, bounds, hardware, NUM_SIMULATED);
         return LayoutChoice.fastest(
                 found, layout -> PlanReport.peakBytes(request(layout), workspaceBytes) <= memoryBytes);
     }
