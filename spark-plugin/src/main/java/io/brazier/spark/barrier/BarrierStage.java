@@ -75,9 +75,23 @@ public record BarrierStage(SparkContext context, int replicaSize, int groupSize,
             TaskCompletionListener release = context -> results.close();
             task.addTaskCompletionListener(release);
             return CollectionConverters.asScala(new Iterator<>() {
+                private boolean ended;
+
                 @Override
                 public boolean hasNext() {
-                    return attempt.run(results::hasNext);
+                    return attempt.run(() -> results.hasNext() || !end());
+                }
+
+                /**
+                 * Waits for the tasks of the other replicas, once: if a replica had ended when another fails, Spark might count its
+                 * results and run the other alone, which then waits for all for ever.
+                 */
+                private boolean end() {
+                    if (!ended) {
+                        task.barrier();
+                        ended = true;
+                    }
+                    return true;
                 }
 
                 @Override
