@@ -131,7 +131,7 @@ final class RankAttempt implements RankContext, AutoCloseable {
     @Override
     public void reportDevice(String description, double peakFlops) {
         LOG.info("{} computes on {}", place(), description);
-        driver.device(rank == 0 ? description : "", peakFlops);
+        driver.device(rank > 0 ? "" : description, peakFlops);
     }
 
     @Override
