@@ -17,6 +17,11 @@ import java.util.stream.Stream;
  */
 public final class CudaLibraries {
 
+    static {
+        // Arenas, pinned buffers and what the driver maps are far more than JavaCPP's limit, four times the Java heap.
+        System.getProperties().putIfAbsent("org.bytedeco.javacpp.maxPhysicalBytes", "0");
+    }
+
     /** Folders to look in first, as a path list; what is missing there comes from the usual places. */
     public static final String PROPERTY = "brazier.cuda.libraries";
 

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.javacpp.Pointer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -27,6 +28,12 @@ class CudaLibrariesTest {
 
     private String reason(List<String> sonames) {
         return CudaLibraries.missing(sonames, found(), List.of(first, second)).orElse("");
+    }
+
+    @Test
+    void memoryBesideTheHeapIsNotLimitedByIt() {
+        CudaLibraries.unavailable();
+        assertEquals(0, Pointer.maxPhysicalBytes());
     }
 
     @Test

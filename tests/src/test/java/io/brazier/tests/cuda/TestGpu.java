@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.brazier.cuda.CudaDevice;
 import io.brazier.cuda.CudaLibraries;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The GPUs that tests of CUDA run on: simulated ones, or under the Maven profile gpu the machine's own. That profile runs the tests with
@@ -19,7 +21,16 @@ public final class TestGpu {
     /** What nothing may write around an operand; the simulation itself keeps gaps between allocations, and reports what touches them. */
     private static final int GUARD_BYTES = 256;
 
+    private static final Map<Integer, CudaDevice> DEVICES = new ConcurrentHashMap<>();
+
     private TestGpu() {}
+
+    /** A GPU that stays open as long as the process, as an executor's does: its kernels are loaded once. */
+    public static CudaDevice device(int ordinal) {
+        CudaDevice device = DEVICES.computeIfAbsent(ordinal, CudaDevice::open);
+        device.bind();
+        return device;
+    }
 
     private static boolean simulated() {
         return System.getProperty(Cudasim.PROPERTY) != null;

@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.brazier.cuda.CudaBackend.Mode;
-import io.brazier.cuda.CudaDevice;
 import io.brazier.cuda.CudaEngines;
 import io.brazier.cuda.CudaException;
 import io.brazier.exec.LoadedPlan.Fill;
@@ -20,6 +19,7 @@ import io.brazier.nn.GptConfig;
 import io.brazier.plan.Layout;
 import io.brazier.program.Elementwise.Function;
 import io.brazier.tests.cuda.Cudasim;
+import io.brazier.tests.cuda.TestGpu;
 import io.brazier.tests.parity.Ranks.Engines;
 import io.brazier.tests.parity.Ranks.Rows;
 import java.nio.FloatBuffer;
@@ -55,7 +55,7 @@ class CudaFailureTest {
 
     private static Engines engines(Mode mode) {
         return (spec, communicator, initial) ->
-                CudaEngines.training(spec, communicator, CudaDevice.open(communicator.rank()), mode, initial, Fill.NAN);
+                CudaEngines.training(spec, communicator, TestGpu.device(communicator.rank()), mode, initial, Fill.NAN);
     }
 
     private static CudaException failure(Layout layout, Mode mode, Ranks.Work<?> work) {

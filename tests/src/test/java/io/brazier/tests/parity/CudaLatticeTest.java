@@ -134,7 +134,7 @@ class CudaLatticeTest {
 
     private static Run train(LayoutCase c, Mode mode) {
         return c.ranks().train(c.layout(), c.numMicroBatches(), (spec, communicator, initial) -> {
-            CudaDevice device = CudaDevice.open(communicator.rank());
+            CudaDevice device = TestGpu.device(communicator.rank());
             return CudaEngines.training(spec, communicator, device, mode, initial, Fill.NAN);
         });
     }

@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.brazier.collective.Communicator;
 import io.brazier.cuda.CudaBackend;
 import io.brazier.cuda.CudaBackend.Mode;
-import io.brazier.cuda.CudaDevice;
 import io.brazier.cuda.CudaEngines;
 import io.brazier.exec.LoadedPlan;
 import io.brazier.exec.LoadedPlan.Fill;
@@ -97,7 +96,7 @@ class Float8TrainingTest {
 
     private static Engines onGpus(Mode mode) {
         return (spec, communicator, initial) ->
-                CudaEngines.training(spec, communicator, CudaDevice.open(communicator.rank()), mode, initial, Fill.NAN);
+                CudaEngines.training(spec, communicator, TestGpu.device(communicator.rank()), mode, initial, Fill.NAN);
     }
 
     private static Run train(Ranks ranks, Layout layout) {
@@ -185,7 +184,7 @@ class Float8TrainingTest {
 
         @Override
         public TrainingEngine open(TrainingSpec spec, Communicator communicator, WeightSource initial) {
-            CudaBackend backend = new CudaBackend(CudaDevice.open(0), Mode.GRAPH);
+            CudaBackend backend = new CudaBackend(TestGpu.device(0), Mode.GRAPH);
             TrainingPlan plan = TrainingPlan.make(spec.request(0), backend::workspaceBytes);
             Segment forward = plan.plan().segments().get(TrainingPlan.FORWARD);
             for (Value v : forward.program().inputs()) {
